@@ -1,11 +1,11 @@
-"""How far picture and sound of a reconstruction lie from the source's, by correlation.
+"""Measure how far picture and sound of a reconstruction are from the source's, by correlation.
 
     python -m benchmarks.audio_sync SOURCE RECONSTRUCTION [--begins SECONDS] [--panel L,T,R,B]
 
-At start, middle and end: the lag at which changes of the picture agree best, looked for in steps
-of 5 ms, and that at which the sound does, to the sample. `--begins` is what of the source's time is
-0 in the reconstruction; `--panel` and `--picture` are where to look in it and in the source, as
-shares of width and height: one panel of several, the picture without its bars.
+At start, middle and end it prints the lag at which changes of the picture agree best, in steps of
+5 ms, and the lag at which the sound agrees best, to the sample. `--begins` is the time in the
+source at which the reconstruction begins. `--panel` and `--picture` are the parts of reconstruction
+and source to compare, as shares of width and height: one panel, the picture without bars.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RATE = 8000
 HALF = 3.0
 """Seconds on either side of a moment that are compared."""
 FARTHEST, STEP = 0.5, 0.005
-# Old WebM files state times of sound that waver; samples follow one another all the same.
+# In old WebM files the stated times of sound jitter, although samples follow one another.
 JITTER = 0.04
 
 Numbers = npt.NDArray[np.float64]
@@ -32,24 +32,24 @@ Box = tuple[float, float, float, float]
 
 @dataclass
 class Clip:
-    """What is compared of a file."""
+    """The frames and the sound of a file, as they are compared."""
 
     times: Numbers
-    """Of its frames, in seconds: (N,)."""
+    """Times of the frames, in seconds: (N,)."""
     frames: Numbers
-    """Small and grey: (N, values)."""
+    """The frames, small and grey: (N, values)."""
     sound: Numbers | None
-    """From 0 on."""
+    """Samples from time 0 on."""
 
     def shown(self, moments: Numbers) -> Numbers:
-        """What is on the screen at these moments, less its mean: (moments, values)."""
+        """Return the frames on screen at these moments, less their mean: (moments, values)."""
         at = np.searchsorted(self.times, moments + 1e-6, side="right") - 1
         frames = self.frames[np.clip(at, 0, len(self.times) - 1)]
         return frames - frames.mean(axis=0)
 
 
 def read(path: Path, begins: float, box: Box) -> Clip:
-    """Read a file; `begins` becomes 0."""
+    """Read a file; its time `begins` becomes 0."""
     times, frames, blocks = [], [], []
     with av.open(str(path)) as container:
         zero = (container.start_time or 0) / 1e6 + begins
@@ -89,18 +89,18 @@ def _joined(blocks: list[tuple[float, npt.NDArray[np.float32]]]) -> Numbers:
 
 
 def picture_lag(source: Clip, other: Clip, centre: float) -> tuple[float, float]:
-    """Seconds by which the source's picture is later, and the correlation there."""
+    """Return by how many seconds the source's picture is later, and the correlation there."""
     moments = np.arange(centre - HALF, centre + HALF, STEP)
     wanted = other.shown(moments)
     lags = np.arange(-FARTHEST, FARTHEST + STEP / 2, STEP)
     found = np.array([_correlation(source.shown(moments + lag), wanted) for lag in lags])
-    # Between two frames every lag shows the same.
+    # Between two frames, every lag gives the same correlation.
     best = lags[found > found.max() - 1e-9]
     return float(best.mean()), float(found.max())
 
 
 def sound_lag(source: Numbers, other: Numbers, centre: float) -> tuple[float, float]:
-    """Seconds by which the source's sound is later, and the correlation there."""
+    """Return by how many seconds the source's sound is later, and the correlation there."""
     begin, far = round((centre - HALF) * RATE), round(FARTHEST * RATE)
     piece = other[begin : begin + round(2 * HALF * RATE)]
     first = max(0, begin - far)

@@ -4,7 +4,7 @@
 
 trains the system as its text intends, with each difference alone, and as it was published, on
 the embedded clips at the quick preset, and writes a table of LPIPS and PSNR on seen and held-out
-frames: medians over seeds, with ranges. One thread; run again, it goes on from where it was. Films,
+frames: medians over seeds, with ranges. It uses one thread and resumes when run again. Films,
 preset, width, frames and seeds can be set. At the size of 2016 and a quarter of its width:
 
     python -m benchmarks.broad2016_differences --films tears --preset laptop --width 20 --seeds 3
@@ -47,7 +47,7 @@ class Variant:
     label: str
     model: str
     difference: str | None = None
-    """The option that is on beside the model's defaults."""
+    """The option that is on in addition to the model's defaults."""
 
 
 VARIANTS = (
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def run(asked: argparse.Namespace) -> Iterator[tuple[Film, Variant, list[Record]]]:
-    """Every variant on every film from every seed, film by film."""
+    """Yield the records of every variant on every film, with one per seed, film by film."""
     workspace = Workspace.here()
     settings = Settings.choose(
         asked.preset,
@@ -96,7 +96,7 @@ def run(asked: argparse.Namespace) -> Iterator[tuple[Film, Variant, list[Record]
 def record_of(
     variant: Variant, film: Film, settings: Settings, metric_set: MetricSet, workspace: Workspace
 ) -> Record:
-    """Train a variant on a film and have it watch that film, unless both were done before."""
+    """Train a variant on a film and evaluate it there, unless that was done before."""
     options = {variant.difference: True} if variant.difference else {}
     settings = replace(settings, options={**settings.options, **options})
     config = settings.config(registry().architecture(variant.model), film)

@@ -1,8 +1,8 @@
-"""Child processes whose memory is measured from outside, on Linux.
+"""Measure the memory of child processes from outside, on Linux.
 
-What is counted is memory that is the process's own (`RssAnon`). The frames of a store are mapped
-from a file: pages of it that were read count as resident until the system wants them back, which
-says nothing of what a process needs; they are counted apart.
+It counts memory that belongs to the process alone (`RssAnon`). The frames of a store are mapped
+from a file: pages that were read stay resident until the system reclaims them, whether or not the
+process still needs them, so they are counted separately.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SECONDS_BETWEEN_LOOKS = 0.01
 
 @dataclass
 class Memory:
-    """Megabytes of a process: the largest seen."""
+    """The peak memory of a process, in megabytes."""
 
     anonymous: float = 0.0
     mapped: float = 0.0
@@ -33,11 +33,11 @@ class Memory:
 
     @property
     def of_the_work(self) -> float:
-        """What came on top of the interpreter and its imports."""
+        """Anonymous memory in addition to the interpreter and its imports."""
         return self.anonymous - self.interpreter
 
     def look(self, pid: int) -> None:
-        """Take note of what a process holds now; one that is gone is passed over."""
+        """Update the peaks with a process's memory now; skip a process that has ended."""
         try:
             status = Path(f"/proc/{pid}/status").read_text()
         except OSError:
@@ -53,7 +53,7 @@ def watch_memory(
 ) -> Iterator[tuple[subprocess.Popen[str], Memory]]:
     """Run Python with `arguments`; yields the process, past its imports, and its memory.
 
-    What it prints is read from `process.stdout`. It is killed at the end if it still runs.
+    Read its output from `process.stdout`. It is killed at the end if it still runs.
     """
     memory = Memory()
     ended = threading.Event()

@@ -42,23 +42,23 @@ HEADINGS = ["LPIPS seen", "PSNR seen", "LPIPS held out", "PSNR held out"]
 
 @dataclass(frozen=True)
 class Row:
-    """What one model, reference or codec came to on a film, from every seed."""
+    """The outcomes of one model, reference or codec on a film, one per seed."""
 
     name: str
     outcomes: Sequence[Outcome]
     codec: bool = False
 
     def values(self, part: str, metric: str) -> list[float]:
-        """Means over frames, one a seed; none where a film has no such frames."""
+        """Return means over frames, one per seed; none if a film has no such frames."""
         found = (getattr(outcome, part) for outcome in self.outcomes)
         return [scores[metric] for scores in found if metric in scores]
 
     def middle(self, part: str, metric: str) -> float:
-        """The median over seeds; infinite where there is none, which sorts last."""
+        """Return the median over seeds; infinite if there is none, so that it sorts last."""
         return statistics.median(self.values(part, metric) or [float("inf")])
 
     def cells(self) -> list[str]:
-        """As a line of the table."""
+        """Return the cells of this row of the table."""
         shown = [f"`{self.name}`", f"{self.outcomes[0].bytes_per_frame:.1f}"]
         for part, metric, digits, _ in MEASURES:
             values = self.values(part, metric)
@@ -69,7 +69,7 @@ class Row:
 
 
 def main() -> None:
-    """Train, and write what is ahead, the terms, and a table a film by bytes and LPIPS."""
+    """Train, and write the findings, the terms, and a table per film by bytes and LPIPS."""
     asked = _parsed()
     films = asked.films.split(",")
     chosen = [model.name for model in registry().choose_models(asked.models)]
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def document(films: Mapping[str, Sequence[Row]]) -> str:
-    """The findings, the terms, and a table a film."""
+    """Return the findings, the terms and a table per film as Markdown."""
     won = [
         [film, *leads(rows)] for film, rows in films.items() if any(r.name == OURS for r in rows)
     ]
@@ -113,7 +113,7 @@ def document(films: Mapping[str, Sequence[Row]]) -> str:
             )
         )
     for film, rows in films.items():
-        # About the same bytes together; where nothing is held out, by the frames that were seen.
+        # Grouped by about the same bytes; sorted by the seen frames if nothing is held out.
         classes = size_classes({row.name: row.outcomes[0].bytes_per_frame for row in rows})
         ordered = sorted(
             rows,
@@ -128,7 +128,7 @@ def document(films: Mapping[str, Sequence[Row]]) -> str:
 
 
 def _findings(films: Mapping[str, Sequence[Row]], won: Sequence[Sequence[str]]) -> list[str]:
-    """Where ours is behind, in sentences; what is ahead of it comes first."""
+    """Return sentences on where `coded_pca` is behind, those on what is ahead of it first."""
     behind = [
         f"{lead.split(' ', 1)[1].strip('()')} in {heading} on {film}"
         for film, *found in won
@@ -179,7 +179,7 @@ def _below(films: Mapping[str, Sequence[Row]], reference: str) -> list[str]:
 
 
 def trials(films: Sequence[str], models: Sequence[str], asked: argparse.Namespace) -> list[Trial]:
-    """Every model on every film from every seed; PCA has none."""
+    """Return the trials of every model on every film from every seed; PCA has no seed."""
     return [
         Trial(
             name,
@@ -197,7 +197,7 @@ def trials(films: Sequence[str], models: Sequence[str], asked: argparse.Namespac
 
 
 def leads(rows: Sequence[Row]) -> list[str]:
-    """By how much ours leads the best of the others in each measure, medians over seeds."""
+    """Return how far `coded_pca` leads the best other in each measure, by medians over seeds."""
     (ours,) = (row for row in rows if row.name == OURS)
     found = []
     for part, metric, digits, sign in MEASURES:

@@ -1,4 +1,4 @@
-"""What every benchmark needs: the device, and its name in the output."""
+"""Fixtures of every benchmark: the device, and its name in the output."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from zoo.base import devices
 
 @pytest.fixture(scope="session")
 def device() -> torch.device:
-    """A GPU where there is one."""
+    """A GPU if there is one, else the CPU."""
     return devices.choose_device()
 
 
 def pytest_benchmark_update_machine_info(
     config: pytest.Config, machine_info: dict[str, Any]
 ) -> None:
-    """Say in the JSON what was measured on."""
+    """Add the device to the JSON."""
     device = devices.choose_device()
     described = devices.describe(device, devices.default_precision(device))
     machine_info["film_zoo"] = described.model_dump()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Say in the terminal what is measured on."""
+    """Show the device in the terminal."""
     device = devices.choose_device()
     described = devices.describe(device, devices.default_precision(device))
     return f"device: {described.device_name}, {described.threads} threads, torch {described.torch}"

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.trials import publish, table
-from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.records import Record
 from zoo.base.workspace import Workspace
 from zoo.cli.compare import choose_executor
-from zoo.compare.cells import Cell
-from zoo.compare.comparison import Comparison
+from zoo.compare.comparison import CompareProgress, Comparison
 from zoo.compare.estimate import estimate
 from zoo.compare.executors import Executor, Message, Notify, ProcessExecutor, TaskEnd
 from zoo.evaluation.metrics import MetricSet
@@ -30,12 +28,12 @@ from zoo.training.settings import Settings
 
 WORKERS = 2
 ELSEWHERE = {"cost", "training", "environment"}
-"""What a record says that may differ from executor to executor."""
+"""Fields of a record that may differ between executors."""
 
 
 @dataclass(frozen=True)
 class Warm:
-    """A task that loads what others need, and lasts long enough for every worker to get one."""
+    """A task that loads what others need and lasts long enough for every worker to get one."""
 
     gpu: ClassVar[bool] = False
 
@@ -47,36 +45,12 @@ class Warm:
         time.sleep(2)
 
     def taints_process(self, result: Any) -> bool:
-        """Never."""
+        """Return False."""
         return False
 
 
-class NoProgress:
-    """Progress callbacks that do nothing."""
-
-    shows_throughput = False
-
-    def started(self, cell: Cell) -> None:
-        """Nothing."""
-
-    def training(self, cell: Cell, event: TrainingEvent) -> None:
-        """Nothing."""
-
-    def encoding(self, cell: Cell, line: str) -> None:
-        """Nothing."""
-
-    def evaluating(self, cell: Cell) -> None:
-        """Nothing."""
-
-    def skipped(self, cell: Cell) -> None:
-        """Nothing."""
-
-    def finished(self, cell: Cell, record: Record, found: bool) -> None:
-        """Nothing."""
-
-
 def warmed(executor: Executor, workers: int) -> float:
-    """Start as many workers; the seconds that it took."""
+    """Start so many workers; return the seconds that it took."""
     began = time.perf_counter()
     ended = []
 
@@ -92,9 +66,9 @@ def warmed(executor: Executor, workers: int) -> float:
 
 
 def run(executor: Executor, comparison: Comparison) -> tuple[list[Record], float, float]:
-    """Records, the seconds of all cells, and those of measuring costs."""
+    """Return the records, the seconds of all cells, and the seconds of measuring costs."""
     began = time.perf_counter()
-    records = comparison.run(executor, NoProgress())
+    records = comparison.run(executor, CompareProgress())
     cells = time.perf_counter() - began
     records = comparison.with_costs(records, executor, lambda _: None)
     return records, cells, time.perf_counter() - began - cells
@@ -114,7 +88,7 @@ def comparison_in(folder: Path, asked: argparse.Namespace) -> Comparison:
 
 
 def alike(one: Sequence[Record], other: Sequence[Record]) -> bool:
-    """Whether two runs came to the same; codecs are left out, whose bytes vary at some sizes."""
+    """Whether the records of two runs agree, except codecs, whose bytes vary at some sizes."""
     first, second = (
         [r.model_dump(exclude=ELSEWHERE) for r in each if r.kind != "codec"]
         for each in (one, other)

@@ -1,7 +1,7 @@
-"""A VAE-GAN's training step written by hand, in the ways that people write it.
+"""A VAE-GAN's training step written by hand, in several usual ways.
 
-All take the networks and the losses of the built-in `vaegan` as they are, and give each player
-the gradient of its own loss, all at the same point. What differs is how many passes that takes.
+All use the networks and losses of the built-in `vaegan` unchanged, and give each player the
+gradient of its own loss, all at the same point. They differ in the number of passes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def shared_graph(model: Any, frames: Tensor, step: Step) -> Gradients:
 
 
 def separate_passes(model: Any, frames: Tensor, step: Step) -> Gradients:
-    """The textbook's: the discriminator sees detached pictures, in a pass of its own."""
+    """The textbook way: the discriminator gets detached reconstructions in a separate pass."""
     players = dict(PlayerParameters.of(model))
     discriminator = players["discriminator"]
     for parameter in model.parameters():
@@ -91,11 +91,11 @@ def separate_passes(model: Any, frames: Tensor, step: Step) -> Gradients:
 
 
 def rescaled(model: Any, frames: Tensor, step: Step) -> Gradients:
-    """The adversary's gradient for the pictures, made out of the discriminator's own.
+    """Derive the adversarial gradient of the pictures from the discriminator's own gradient.
 
     Both adversarial losses are functions of one logit per frame, so their gradients for that frame
-    differ by a factor: -exp(-logit). One pass through the discriminator less; it breaks where a
-    logit is so low that the discriminator's own gradient is nought.
+    differ by a factor: -exp(-logit). This saves one pass through the discriminator, but fails if a
+    logit is so low that the discriminator's own gradient is zero.
     """
     players = dict(PlayerParameters.of(model))
     posterior = model.posterior(frames)

@@ -1,4 +1,4 @@
-"""A film of any length, drawn here: soft patches that drift, with a cut every ten seconds."""
+"""A synthetic film of any length: soft patches that drift, with a cut every ten seconds."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from zoo.base.frame_size import FrameSize
 RATE = 25
 SHOT = 10 * RATE
 PICTURES = 50
-"""In a shot: it is shown forwards and backwards, over and over."""
+"""Pictures in a shot, shown forwards and backwards, over and over."""
 SHOTS = 32
-"""That differ; after these the first comes again."""
+"""Shots that differ; after these, the first comes again."""
 PATCH = 8
 
 
 def draw_film(path: Path, frames: int, size: FrameSize) -> Path:
-    """Encode a film of so many frames as MPEG-4, the fastest there is at hand."""
+    """Encode a film of so many frames as MPEG-4, the fastest codec available."""
     shots = [_shot(size, seed) for seed in range(SHOTS)]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=RATE, options={"qscale": "3", "g": "50"})

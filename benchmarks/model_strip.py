@@ -24,7 +24,7 @@ ENLARGED = 2
 
 
 def main() -> None:
-    """Draw, and write the picture."""
+    """Reconstruct the frames, and write the picture."""
     arguments = parser(__doc__ or "")
     arguments.add_argument(
         "--models", default="coded_pca,pca,perceptual", help="one below the other"
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def chosen(film: Film) -> list[int]:
-    """Frames that lie evenly over what was seen, then over what was held out."""
+    """Choose frames spread evenly over the seen ones, then over those held out."""
     parts = (film.split.seen, film.split.held_out)
     return [
         int(part[(2 * n + 1) * len(part) // (2 * OF_EACH)])
@@ -57,7 +57,7 @@ def chosen(film: Film) -> list[int]:
 
 @torch.inference_mode()
 def drawn(model: Autoencoder, film: Film, frames: Tensor) -> Tensor:
-    """Frames (B, 3, H, W) as drawn from latents of 8 bits per number, as they are scored."""
+    """Reconstruct frames (B, 3, H, W) from latents of 8 bits per number, as for scores."""
     latent = model.encode(frames.contiguous(memory_format=torch.channels_last))
     spec = latent_spec(model)
     if spec.codes is None:
@@ -67,7 +67,7 @@ def drawn(model: Autoencoder, film: Film, frames: Tensor) -> Tensor:
 
 
 def row(frames: Tensor) -> np.ndarray:
-    """Frames (B, 3, H, W) side by side: uint8 (H, B W, 3)."""
+    """Put frames (B, 3, H, W) side by side: uint8 (H, B * W, 3)."""
     pixels = (frames * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return np.concatenate(list(pixels), axis=1)
 

@@ -1,8 +1,8 @@
 """The same networks in another library's trainers: `pythae` 0.1.2, from the `bench` extra.
 
-Each side trains in a process of its own, as its user would run it, and the two take turns: an
-epoch here, an epoch there. What is timed is the epoch, between two edges of the trainers' own
-loops; nothing is changed in either.
+Each side trains in a process of its own, as its user would run it, and the two take turns, one
+epoch each. An epoch is timed from edge to edge of the trainers' own loops; neither trainer is
+changed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Race:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Of the model here. Frames are trained on as they are, which is what pythae does."""
+        """Options of our model; frames are not augmented, because pythae does not augment them."""
         return {"latent": LATENT, "width": self.width, "warps": 0}
 
 
@@ -60,7 +60,7 @@ class Epoch:
 
     seconds: float
     cpu_seconds: float
-    """Of all threads: what other work on the machine does not stretch, on a CPU."""
+    """CPU time of all threads, which other work on the machine does not lengthen."""
 
 
 def film_of_race(race: Race) -> Film:
@@ -88,7 +88,7 @@ def train_here(race: Race, folder: Path, edge: Edge) -> None:
     )
 
     class AtEdges(StopRequest):
-        """The loop looks at it before each step."""
+        """Read by the loop before each step."""
 
         def __init__(self) -> None:
             self.looks = 0
@@ -106,7 +106,7 @@ def train_here(race: Race, folder: Path, edge: Edge) -> None:
 
 
 def train_there(race: Race, folder: Path, edge: Edge) -> None:
-    """Train the same networks by the trainer that pythae has for such a model."""
+    """Train the same networks with pythae's trainer for such a model."""
     warnings.simplefilter("ignore")
     from pythae.data.datasets import BaseDataset
     from pythae.trainers import (
@@ -122,7 +122,7 @@ def train_there(race: Race, folder: Path, edge: Edge) -> None:
             logging.getLogger(name).setLevel(logging.ERROR)
 
     film = film_of_race(race)
-    # As their users do: all frames as one float tensor in memory.
+    # As pythae's users do: all frames as one float tensor in memory.
     frames = torch.from_numpy(film.store.array / 255.0).permute(0, 3, 1, 2).float().contiguous()
 
     class NoMore(Exception):
@@ -141,7 +141,7 @@ def train_there(race: Race, folder: Path, edge: Edge) -> None:
         "num_epochs": 1000,
         "no_cuda": race.device == "cpu",
     }
-    # The same optimiser as here, at the same rates; theirs has no schedule and clips nothing.
+    # Our optimiser, at the same rates; their trainer has no schedule and does not clip.
     adam = {"betas": (0.9, 0.99)}
     if race.model == "vae":
         config = BaseTrainerConfig(
@@ -225,7 +225,7 @@ TRAINERS: dict[Side, Callable[[Race, Path, Edge], None]] = {
 
 
 def _run(side: Side, race: Race, folder: Path, turns: Connection) -> None:
-    """In a process of its own: one epoch for each turn."""
+    """Train in a process of its own, one epoch per turn."""
     began: tuple[float, float] | None = None
 
     def edge() -> bool:
@@ -237,7 +237,7 @@ def _run(side: Side, race: Race, folder: Path, turns: Connection) -> None:
         began = time.perf_counter(), time.process_time()
         return go_on
 
-    # pythae draws a progress bar; a line each is enough.
+    # Hides all output of the trainers, such as pythae's progress bar.
     with open(os.devnull, "w") as nowhere, suppress(EOFError):  # noqa: PTH123
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)

@@ -46,7 +46,7 @@ def short(number: str) -> str:
 
 
 def table(rows: Iterable[Mapping[str, str]], columns: Iterable[str]) -> list[dict[str, str]]:
-    """The rows with those columns alone, which the results must have."""
+    """Return the rows with only these columns, which the results must have."""
     names = list(columns)
     # Text that looks like a number, such as the commit 1234567e8901, stays text.
     text = {*WHAT, *SETTINGS}

@@ -41,7 +41,7 @@ from zoo.training.training_frames import BatchLoader
 NETWORK = ("forward", "backward", "clipping", "optimiser")
 """Clipping the gradient's norm is part of how an optimiser is declared (`Optimizer.clip`)."""
 BUDGET_STEPS = 750
-"""What the quick preset comes to; how often a log line is due follows from it."""
+"""The number of steps of the quick preset, which determines how often the log is written."""
 WARM_UP = 10
 
 
@@ -79,7 +79,7 @@ class Stopwatch:
     _began: float | None = None
 
     def around(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The same call, its time added to `part`."""
+        """Wrap a call so that its time is added to `part`."""
 
         @functools.wraps(call)
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -101,8 +101,8 @@ class Stopwatch:
         self._began = now
 
     def _clock(self) -> float:
-        # On a GPU each part is waited for, or it could not be distinguished from the next: the sum
-        # is longer than a step of real training. On a CPU this is the clock and nothing else.
+        # On a GPU this waits for each part, or it could not be distinguished from the next; so the
+        # sum is longer than a step of real training. On a CPU this only reads the clock.
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
@@ -110,8 +110,8 @@ class Stopwatch:
     def milliseconds(self) -> dict[str, float]:
         """Milliseconds per step by part, after the warm-up.
 
-        Of what every step does, the median: other work on the machine reaches into some steps.
-        Of what few steps do (a line of the log), the total, shared out over all of them.
+        Parts of every step are given by their median, because other work on the machine disturbs
+        some steps; parts of few steps (a line of the log) by their total over all steps.
         """
         steps, walls = self.steps[WARM_UP:], self.walls[WARM_UP:]
         found: dict[str, float] = {}
@@ -126,7 +126,7 @@ class Stopwatch:
 
 @contextlib.contextmanager
 def attached(watch: Stopwatch, architecture: type[Any]) -> Iterator[None]:
-    """Put the stopwatch around what the training loop calls."""
+    """Time the calls of the training loop with the stopwatch."""
     load_from = BatchLoader.from_step
 
     @contextlib.contextmanager
@@ -161,20 +161,20 @@ def attached(watch: Stopwatch, architecture: type[Any]) -> Iterator[None]:
 
 
 class StopAfter(StopRequest):
-    """Asks to stop when it has been looked at for so many steps."""
+    """Asks to stop once it was read for so many steps."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
 
     @property
     def asked(self) -> bool:  # type: ignore[override]
-        """Whether the steps are over."""
+        """Whether so many steps were taken."""
         self.left -= 1
         return self.left < 0
 
 
 def config_of(model: str, setting: Setting, film: Film, precision: str) -> TrainingConfig:
-    """A training at a setting, with the budget of the quick preset."""
+    """Return the configuration of a training at a setting, with the quick preset's budget."""
     return TrainingConfig(
         model=model,
         origin=registry().origins[model],
@@ -190,7 +190,7 @@ def config_of(model: str, setting: Setting, film: Film, precision: str) -> Train
 
 
 def profile(model: str, setting: Setting, device: torch.device) -> dict[str, float]:
-    """Milliseconds per step by part, of some steps of a real training."""
+    """Return milliseconds per step by part, from some steps of a real training."""
     film = scene_as_film(setting.size, count=256)
     watch = Stopwatch(device)
     config = config_of(model, setting, film, devices.default_precision(device))
@@ -207,14 +207,14 @@ def share_outside(parts: dict[str, float]) -> float:
 
 
 def repeated(model: str, setting: Setting, device: torch.device, rounds: int) -> dict[str, float]:
-    """The round of several whose share outside the network is the median one."""
+    """Repeat a profile; return the one with the median share outside the network."""
     found = [profile(model, setting, device) for _ in range(rounds)]
     middle = statistics.median_low([share_outside(parts) for parts in found])
     return next(parts for parts in found if share_outside(parts) == middle)
 
 
 def table(columns: dict[str, dict[str, float]]) -> str:
-    """Profiles as a Markdown table: parts down, trainings across, milliseconds and shares."""
+    """Format profiles as a Markdown table: a row per part, a column per training."""
     parts = [*NETWORK, *dict.fromkeys(p for c in columns.values() for p in c if p not in NETWORK)]
     lines = ["| ms a step | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for part in parts:

@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def draw(film: Film, name: str, numbers: int) -> tuple[Hashes, float]:
-    """The hashes of a reference's frames, and how many bytes (or components) each took."""
+    """Return the hashes of a reference's frames, and the bytes (or components) per frame."""
     buffer = HashBuffer()
     if name in registry().codecs:
         codec = registry().codecs[name](film.size)

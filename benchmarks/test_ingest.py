@@ -1,28 +1,26 @@
-"""Ingest against the same decoder that throws its frames away: same file, same threads, same run.
+"""Compare ingest with the same decoder discarding its frames: same file, threads and run.
 
-The two are run in turn, several times, and their median times compared: the ratio is printed
-and kept in the benchmark's extra information. Films are encoded here, from a real clip.
+The two run in turn, several times; the ratio of their times is printed and kept in the benchmark's
+extra information. Films are encoded here, from a real clip.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
-from av.video.stream import VideoStream
 
+from benchmarks.looped_clip import FPS, write_looped_clip
+from benchmarks.ratios import report
 from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
 from zoo.films.ingest import open_film
-from zoo.plugins.registry import registry
 
 SIZE = FrameSize(256, 144)
 ROUNDS = 5
@@ -37,31 +35,18 @@ Film = tuple[Path, int]
 
 @pytest.fixture(scope="module", params=CASES)
 def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Film:
-    """A film of a minute with its number of frames: a real clip, enlarged, over and over."""
+    """A film of one minute and its number of frames: a real clip, enlarged and looped."""
     codec, width, height = CASES[request.param]
-    source = registry().films["bigbuckbunny"].files[0]
     path = tmp_path_factory.mktemp("film") / f"{request.param}.mp4"
-    with av.open(str(source)) as clip:
-        pictures = [f.reformat(width, height) for f in clip.decode(video=0)]
-    count = SECONDS * 25
+    count = SECONDS * FPS
     quiet = {"x265-params": "log-level=error"} if codec == "libx265" else {}
-    with av.open(str(path), "w") as target:
-        options = {"preset": "veryfast", "crf": "20", **quiet}
-        stream = target.add_stream(codec, rate=25, options=options)
-        assert isinstance(stream, VideoStream)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for number in range(count):
-            # Forwards and backwards, so that there are no cuts that the clip has not.
-            at = number % (2 * len(pictures))
-            frame = pictures[min(at, 2 * len(pictures) - 1 - at)]
-            frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, 25), 0
-            target.mux(stream.encode(frame))
-        target.mux(stream.encode(None))
+    options = {"preset": "veryfast", "crf": "20", **quiet}
+    write_looped_clip(path, codec, (width, height), count, options)
     return path, count
 
 
 def decode_only(path: Path) -> int:
-    """Decode a film as the ingest does and throw the frames away; returns how many there were."""
+    """Decode a film as the ingest does, discard the frames, and return how many there were."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -70,7 +55,7 @@ def decode_only(path: Path) -> int:
 
 
 def timed(work: Callable[[], int], frames: int) -> tuple[float, float]:
-    """Seconds that the work takes, and of processor time; fails if it did not see every frame."""
+    """Return the work's wall-clock and CPU seconds; fails if it did not see every frame."""
     begin, begin_cpu = time.perf_counter(), time.process_time()
     assert work() == frames
     return time.perf_counter() - begin, time.process_time() - begin_cpu
@@ -100,21 +85,18 @@ def test_ingest_against_decoding(
         processor.append(decode_cpu / whole_cpu)
 
     benchmark.pedantic(both, rounds=ROUNDS, iterations=1)
-    # Of each pair, taken one after the other: other work on the machine then weighs on both.
+    # One ratio per pair of consecutive runs, which other work on the machine slows alike.
     ratios = [d / i for d, i in zip(decoding, ingesting, strict=True)]
-    benchmark.extra_info |= {
-        "cores": len(os.sched_getaffinity(0)),
-        "decode_frames_per_second": frames / statistics.median(decoding),
-        "ingest_frames_per_second": frames / statistics.median(ingesting),
-        "ratio_median": statistics.median(ratios),
-        "ratios": ratios,
-        "ratio_of_processor_time": statistics.median(processor),
-    }
-    with capsys.disabled():
-        print(  # noqa: T201 - what `make bench` is run for
-            f"\n{path.stem}: decode {frames / statistics.median(decoding):.0f} frames/s, "
+    report(
+        benchmark,
+        capsys,
+        ratios,
+        lambda ratio: (
+            f"{path.stem}: decode {frames / statistics.median(decoding):.0f} frames/s, "
             f"ingest {frames / statistics.median(ingesting):.0f} frames/s at {SIZE}, "
-            f"ratio {statistics.median(ratios):.2f} "
-            f"({min(ratios):.2f} to {max(ratios):.2f}), of processor time "
-            f"{statistics.median(processor):.2f}, {os.cpu_count()} cores"
-        )
+            f"ratio {ratio}, of processor time {statistics.median(processor):.2f}"
+        ),
+        decode_frames_per_second=frames / statistics.median(decoding),
+        ingest_frames_per_second=frames / statistics.median(ingesting),
+        ratio_of_processor_time=statistics.median(processor),
+    )

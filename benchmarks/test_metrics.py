@@ -1,4 +1,4 @@
-"""What metrics cost: each alone, and all default ones over a film against LPIPS alone."""
+"""The cost of metrics: of each alone, and of all default ones against LPIPS alone."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from zoo.films.ingested_film import film_from_frames
 from zoo.plugins.registry import registry
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-# On a CPU the time that this process had, which other programs do not lengthen.
+# On a CPU, the CPU time of this process, which other programs do not lengthen.
 CLOCK = time.perf_counter if DEVICE.type == "cuda" else time.process_time
 ALLOWED = 1.5
-"""What all default metrics may cost, in times of LPIPS alone."""
+"""The most that all default metrics may cost, as a multiple of LPIPS alone."""
 ROUNDS = 7
 
 
 @pytest.mark.parametrize("name", sorted(registry().metrics))
 def test_metric(benchmark: BenchmarkFixture, name: str) -> None:
-    """16 pairs of frames of 256x144 in one batch."""
+    """Time a metric on one batch of 16 pairs of frames of 256x144."""
     try:
         metric = registry().metrics[name](DEVICE)
     except Unavailable as reason:
@@ -35,7 +35,7 @@ def test_metric(benchmark: BenchmarkFixture, name: str) -> None:
     given = frames if isinstance(metric, TemporalMetric) else frames[:2]
 
     def measure() -> torch.Tensor:
-        # Brought back to the host, as an evaluation does: that is what a reader waits for.
+        # Copied to the host, as an evaluation does, so that the time includes the wait.
         return metric(*given).cpu()
 
     found = benchmark(measure)
@@ -46,7 +46,7 @@ def test_metric(benchmark: BenchmarkFixture, name: str) -> None:
 def test_all_default_metrics_against_lpips_alone(
     benchmark: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two batches of 256x144, one thread, the two in turn; the ratio of each turn."""
+    """Time both in turn on two batches of 256x144, on one thread; report the ratio per turn."""
     metric_set = MetricSet.load(DEVICE)
     lpips = [metric for metric in metric_set.metrics if metric.name == "lpips"]
     if not lpips:
@@ -54,7 +54,7 @@ def test_all_default_metrics_against_lpips_alone(
     generator = np.random.default_rng(0)
     film = film_from_frames(generator.integers(0, 256, (2 * BATCH, 144, 256, 3), dtype=np.uint8))
     drawn = torch.rand(2, BATCH, 3, 144, 256, generator=torch.Generator().manual_seed(0))
-    # As a decoder in the usual layout gives them.
+    # In the layout that decoders usually return.
     drawn = (drawn * 255).round().div(255).to(DEVICE)
 
     def seconds(metrics: list[Metric]) -> float:

@@ -1,4 +1,4 @@
-"""Whole epochs by our engine and by pythae's trainers: same networks, same batch, same frames."""
+"""Time epochs of our engine and of pythae's trainers: same networks, same batch, same frames."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks.peers import SIZE, Race, as_pythae, sides
+from benchmarks.ratios import described, report
 
 pytest.importorskip("pythae", reason="pip install 'film-zoo[bench]'", exc_type=ImportError)
 
@@ -47,29 +48,26 @@ def test_epochs_against_pythae(
 
         benchmark.pedantic(both, rounds=ROUNDS, iterations=1)
     ours, theirs = (statistics.median(side) for side in zip(*rates, strict=True))
-    benchmark.extra_info |= {
-        "frames_per_second": ours,
-        "pythae_frames_per_second": theirs,
-        "ratio_median": statistics.median(ratios),
-        "ratios": ratios,
-        "cpu_time_ratios": of_work,
-    }
-    with capsys.disabled():
-        print(  # noqa: T201 - what `make bench` is run for
-            f"\n{name} at {SIZE}, width {race.width}, batch {race.batch}: {ours:.0f} frames/s, "
-            f"pythae {theirs:.0f}; ratio {statistics.median(ratios):.2f} "
-            f"({min(ratios):.2f} to {max(ratios):.2f}), of processor time "
-            f"{statistics.median(of_work):.2f} ({min(of_work):.2f} to {max(of_work):.2f}); "
-            f"{torch.get_num_threads()} threads"
-        )
+    report(
+        benchmark,
+        capsys,
+        ratios,
+        lambda ratio: (
+            f"{name} at {SIZE}, width {race.width}, batch {race.batch}: {ours:.0f} frames/s, "
+            f"pythae {theirs:.0f}; ratio {ratio}, of processor time {described(of_work)}"
+        ),
+        frames_per_second=ours,
+        pythae_frames_per_second=theirs,
+        cpu_time_ratios=of_work,
+    )
 
 
 def test_pythae_turns_the_decoders_adversarial_gradient_round(tmp_path: Path) -> None:
-    """Held against autograd: what its step leaves on the decoder is not its decoder's loss.
+    """pythae's step gives its decoder another gradient than autograd has for the decoder's loss.
 
     The discriminator's backward pass comes after the decoder's gradients were cleared and before
-    the decoder moves, so the decoder gets (1 - scale) of the adversarial cost with a plus sign,
-    where its loss has it with a minus sign, at scale: it helps the discriminator.
+    the decoder moves. So the decoder gets the adversarial cost times (1 - scale) with a plus sign,
+    but its loss has it times scale with a minus sign: it helps the discriminator.
     """
     from pythae.data.datasets import DatasetOutput
     from pythae.trainers import (
@@ -79,7 +77,7 @@ def test_pythae_turns_the_decoders_adversarial_gradient_round(tmp_path: Path) ->
 
     scale = 0.5
     model = as_pythae(Race("vaegan", width=8, batch=4, frames=8), adversarial_loss_scale=scale)
-    # Without a frame in eval() the spectral norm would be estimated anew in every pass.
+    # In training mode, the spectral norm would be estimated anew in every pass.
     model.eval()
     frames = torch.rand(4, 3, SIZE.height, SIZE.width, generator=torch.Generator().manual_seed(0))
     output = model(DatasetOutput(data=frames))
@@ -97,7 +95,7 @@ def test_pythae_turns_the_decoders_adversarial_gradient_round(tmp_path: Path) ->
     )
 
     class Trainer(CoupledOptimizerAdversarialTrainer):  # type: ignore[misc]
-        """Its optimisers' step alone."""
+        """Only the step of the trainer's optimisers."""
 
         def __init__(self) -> None:
             self.model, self.distributed = model, False

@@ -1,26 +1,24 @@
-"""A reconstruction against the slowest of its three parts alone: reading, the network, encoding.
+"""Compare a reconstruction with the slowest of its parts alone: reading, network, encoding.
 
-All four are run in turn, several times: printed and kept in the benchmark's extra information is
-the rate of the whole over that of the slowest part alone, as the median of the rounds, and the
-processor time of the three parts over that of the whole, which other work on the machine does not
-change. The network computes on one thread, the encoder takes as many as it likes.
+All four run in turn, several times. The benchmark prints, and keeps in its extra information, the
+median over rounds of the whole's rate over the slowest part's, and the CPU time of the three parts
+over the whole's, which other work on the machine does not change. The network computes on one
+thread; the encoder uses as many as it likes.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import pytest
 import torch
-from av.video.stream import VideoStream
 
+from benchmarks.looped_clip import write_looped_clip
+from benchmarks.ratios import report
 from zoo.api.film_entry import FilmEntry
 from zoo.base.frame_size import FrameSize
 from zoo.base.workspace import Workspace
@@ -46,9 +44,11 @@ Case = tuple[FilmEntry, Film, Reconstruction, FrameSize]
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest, tmp_path: Path, device: torch.device) -> Iterator[Case]:
-    """A film of a clip over and over, with a model that was never trained, as wide as the case."""
+    """A film of a looped clip, and an untrained model with the width of the case."""
     width, times = CASES[request.param]
-    entry = FilmEntry("film", (_looped(tmp_path / "film.mp4"),), crop="none")
+    path = tmp_path / "film.mp4"
+    write_looped_clip(path, "libx264", (SIZE.width, SIZE.height), FRAMES, {"preset": "veryfast"})
+    entry = FilmEntry("film", (path,), crop="none")
     film = open_film(entry, SIZE, Workspace(tmp_path))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -70,26 +70,8 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, device: torch.device) -
     torch.set_num_threads(threads)
 
 
-def _looped(path: Path) -> Path:
-    source = registry().films["bigbuckbunny"].files[0]
-    with av.open(str(source)) as clip:
-        pictures = [f.reformat(*SIZE) for f in clip.decode(video=0)]
-    with av.open(str(path), "w") as target:
-        stream = target.add_stream("libx264", rate=25, options={"preset": "veryfast"})
-        assert isinstance(stream, VideoStream)
-        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
-        for number in range(FRAMES):
-            # Forwards and backwards, so that there are no cuts that the clip has not.
-            at = number % (2 * len(pictures))
-            frame = pictures[min(at, 2 * len(pictures) - 1 - at)]
-            frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, 25), 0
-            target.mux(stream.encode(frame))
-        target.mux(stream.encode(None))
-    return path
-
-
 def _seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds that the work takes, and of processor time."""
+    """Return the wall-clock and CPU seconds of the work."""
     begin, processor = time.perf_counter(), time.process_time()
     work()
     if torch.cuda.is_available():
@@ -136,21 +118,19 @@ def test_a_reconstruction_against_its_slowest_part(
     benchmark.pedantic(in_turn, rounds=ROUNDS)
     wall = {name: [seconds for seconds, _ in each] for name, each in taken.items()}
     busy = {name: [seconds for _, seconds in each] for name, each in taken.items()}
-    # Of each round, taken one after the other: other work on the machine then weighs on all.
+    # One ratio per round of consecutive runs, which other work on the machine slows alike.
     ratios = [max(wall[name][n] for name in parts) / wall["whole"][n] for n in range(ROUNDS)]
     shares = [sum(busy[name][n] for name in parts) / busy["whole"][n] for n in range(ROUNDS)]
     rates = {name: FRAMES / statistics.median(each) for name, each in wall.items()}
-    benchmark.extra_info |= {
-        "cores": len(os.sched_getaffinity(0)),
-        "frames_per_second": rates,
-        "ratio_median": statistics.median(ratios),
-        "ratios": ratios,
-        "ratio_of_processor_time": statistics.median(shares),
-    }
     said = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
-    with capsys.disabled():
-        print(  # noqa: T201 - what `make bench` is run for
-            f"\n{size}: {said} frames/s; the whole has {statistics.median(ratios):.2f} of the "
-            f"slowest alone ({min(ratios):.2f} to {max(ratios):.2f}), of processor time "
-            f"{statistics.median(shares):.2f}, {os.cpu_count()} cores"
-        )
+    report(
+        benchmark,
+        capsys,
+        ratios,
+        lambda ratio: (
+            f"{size}: {said} frames/s; the whole has {ratio} of the slowest alone, of processor "
+            f"time {statistics.median(shares):.2f}"
+        ),
+        frames_per_second=rates,
+        ratio_of_processor_time=statistics.median(shares),
+    )

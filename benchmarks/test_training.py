@@ -1,4 +1,4 @@
-"""What a training step costs beside its network, and against the same step written by hand."""
+"""The cost of a training step: outside its network, and against a step written by hand."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from benchmarks.handwritten_vaegan import WAYS, ByHand
+from benchmarks.ratios import report
 from benchmarks.step_profile import SETTINGS, Setting, profile, share_outside
 from zoo.api.autoencoder import Batch, Step
 from zoo.base.errors import BadInput
@@ -53,7 +54,7 @@ def test_share_of_a_step_outside_the_network(
 @pytest.mark.parametrize("way", WAYS)
 def test_a_step_by_hand_has_the_same_gradients(way: str) -> None:
     model: Any = Subject(registry().models["vaegan"]).to_train().double()
-    # Its spectral norm is estimated anew in each pass while it trains: some ways pass twice.
+    # In training mode its spectral norm is estimated anew in each pass, and some ways pass twice.
     model.discriminator.eval()
     frames = scene(4, model.size).double()
     expected = Players(model).gradients(take_step(model, frames))
@@ -65,12 +66,23 @@ def test_a_step_by_hand_has_the_same_gradients(way: str) -> None:
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds that the work takes, the device's part waited for."""
+    """Return the seconds of the work, waiting for the device to finish."""
     begin = time.perf_counter()
     work()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - begin
+
+
+def to_step(model: str, at: Setting, device: torch.device) -> tuple[Any, torch.Tensor, Step]:
+    """A model to train, one batch of random frames for it, and the step that takes it."""
+    torch.manual_seed(0)
+    options = {"latent": at.latent, "width": at.width}
+    network: Any = build_to_train(registry().models[model], at.size, options)
+    network = network.to(device, memory_format=torch.channels_last).train()
+    frames = torch.rand(at.batch, at.size.height, at.size.width, 3, device=device)
+    step = Step(torch.tensor(0.5, device=device), 0, torch.Generator(device).manual_seed(0))
+    return network, frames.permute(0, 3, 1, 2), step
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -85,17 +97,9 @@ def test_step_against_one_by_hand(
 ) -> None:
     if device.type == "cpu":
         keep_freed_memory()
-    at: Setting = SETTINGS[setting]
-    torch.manual_seed(0)
-    options = {"latent": at.latent, "width": at.width}
-    mine: Any = build_to_train(registry().models["vaegan"], at.size, options)
-    mine = mine.to(device, memory_format=torch.channels_last).train()
-    theirs = copy.deepcopy(mine)
-    frames = torch.rand(at.batch, at.size.height, at.size.width, 3, device=device)
-    frames = frames.permute(0, 3, 1, 2)
+    mine, frames, step = to_step("vaegan", SETTINGS[setting], device)
     batch = Batch.numbered(frames)
-    step = Step(torch.tensor(0.5, device=device), 0, torch.Generator(device).manual_seed(0))
-    players, by_hand = Players(mine), ByHand(theirs, way)
+    players, by_hand = Players(mine), ByHand(copy.deepcopy(mine), way)
     steps = 5 if setting == "quick" else 1
 
     def ours() -> None:
@@ -113,14 +117,14 @@ def test_step_against_one_by_hand(
         ratios.append(by / our)
 
     benchmark.pedantic(both, rounds=ROUNDS, warmup_rounds=1, iterations=1)
-    found = sorted(ratios[1:])
-    benchmark.extra_info |= {"ratio_median": statistics.median(found), "ratios": found}
-    with capsys.disabled():
-        print(  # noqa: T201 - what `make bench` is run for
-            f"\nvaegan, {setting}, by hand ({way}): a step of ours is "
-            f"{statistics.median(found):.2f} times as fast "
-            f"({found[0]:.2f} to {found[-1]:.2f}), {torch.get_num_threads()} threads"
-        )
+    report(
+        benchmark,
+        capsys,
+        ratios[1:],
+        lambda ratio: (
+            f"vaegan, {setting}, by hand ({way}): a step of ours is {ratio} times as fast"
+        ),
+    )
 
 
 @pytest.mark.parametrize("model", ["vae", "vaegan"])
@@ -134,15 +138,8 @@ def test_compiled_step_against_a_plain_one(
         mode = choose_compile_mode(True, device)
     except BadInput as error:
         pytest.skip(str(error))
-    at: Setting = SETTINGS["quick"]
-    torch.manual_seed(0)
-    options = {"latent": at.latent, "width": at.width}
-    plain: Any = build_to_train(registry().models[model], at.size, options)
-    plain = plain.to(device, memory_format=torch.channels_last).train()
-    twin = copy.deepcopy(plain)
-    frames = torch.rand(at.batch, at.size.height, at.size.width, 3, device=device)
-    batch = Batch.numbered(frames.permute(0, 3, 1, 2))
-    step = Step(torch.tensor(0.5, device=device), 0, torch.Generator(device).manual_seed(0))
+    plain, frames, step = to_step(model, SETTINGS["quick"], device)
+    twin, batch = copy.deepcopy(plain), Batch.numbered(frames)
     compile_modules(twin, mode)
     players, compiled_players = Players(plain), Players(twin)
     compiling = timed(lambda: compiled_players.step(twin.losses(batch, step), 0.5), device)
@@ -162,11 +159,12 @@ def test_compiled_step_against_a_plain_one(
         ratios.append(without / compiled)
 
     benchmark.pedantic(both, rounds=ROUNDS, warmup_rounds=1, iterations=1)
-    found = sorted(ratios[1:])
-    benchmark.extra_info |= {"ratio_median": statistics.median(found), "ratios": found}
-    with capsys.disabled():
-        print(  # noqa: T201 - what `make bench` is run for
-            f"\n{model}, quick: a compiled step is {statistics.median(found):.2f} times as fast "
-            f"({found[0]:.2f} to {found[-1]:.2f}); the first took {compiling:.0f} s, "
-            f"{torch.get_num_threads()} threads"
-        )
+    report(
+        benchmark,
+        capsys,
+        ratios[1:],
+        lambda ratio: (
+            f"{model}, quick: a compiled step is {ratio} times as fast; the first took "
+            f"{compiling:.0f} s"
+        ),
+    )

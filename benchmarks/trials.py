@@ -1,6 +1,6 @@
 """Trainings for a table: models on films with seeds and options, side by side, each on one core.
 
-What was trained before is found again, so that a table that was interrupted goes on.
+Earlier trainings are found again, so that an interrupted table is resumed.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial."""
+    """The scores and sizes of a trial."""
 
     trial: Trial
     seen: dict[str, float] = field(default_factory=dict)
@@ -91,9 +91,9 @@ class Outcome:
     spread: float = 0.0
     """Standard deviation over frames, averaged over pixels: reconstructions' over originals'."""
     decoder_numbers: int = 0
-    """How many numbers reconstructions are drawn from, beside the latent."""
+    """How many numbers a reconstruction needs in addition to the latent."""
     bytes_per_frame: float = 0.0
-    """Of the film as its latents or its stream, after lossless coding."""
+    """Size of the film's latents, or of its stream, after lossless coding."""
 
 
 def conduct(
@@ -147,7 +147,7 @@ def trained(trial: Trial, work: Path, device: str) -> tuple[Film, Autoencoder]:
 
 
 def coded(codec: str, trial: Trial, work: Path, device: str = "cpu") -> Outcome:
-    """What a codec makes of a trial's film at the bytes of its latents; no model is trained."""
+    """Code a trial's film by a codec at the bytes of its latents; no model is trained."""
     workspace, settings = Workspace(work), trial.settings(device)
     settings.pin_threads()
     film = _film_of(trial, settings, workspace)
@@ -227,7 +227,7 @@ def provenance(arguments: argparse.Namespace) -> str:
     where = devices.describe(device, devices.default_precision(device))
     words = [Path(sys.argv[0]).stem, *sys.argv[1:]]
     shown = {str(arguments.work): "DIR", str(arguments.out): "FILE"}
-    # A film that was named by its path is called by its name: folders are nobody's business.
+    # A film given by its path is shown by its name, because folders are private.
     shown |= {word: Path(word).name for word in words if "/" in word and word not in shown}
     command = " ".join(shown.get(word, word) for word in words)
     return (
@@ -237,14 +237,14 @@ def provenance(arguments: argparse.Namespace) -> str:
 
 
 def _tuning(arguments: argparse.Namespace) -> str:
-    """A line that says so where all films are films that defaults were chosen on."""
+    """Return a note if defaults were chosen on all of these films, else an empty string."""
     films = getattr(arguments, "films", None) or ",".join(CLIPS)
     tuned = {film for model in registry().models.values() for film in model.tuned_on}
     return TUNING if set(films.split(",")) <= tuned else ""
 
 
 def publish(text: str, out: Path | None) -> None:
-    """Print a table, and keep it where it was asked for."""
+    """Print a table, and write it to `out` if given."""
     print(text)  # noqa: T201 - what the command is run for
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def _cells(outcomes: list[Outcome], films: list[str]) -> list[str]:
-    """LPIPS and PSNR a film and part, medians over seeds, and the smallest spread of all."""
+    """Return LPIPS and PSNR per film and part, by medians over seeds, and the smallest spread."""
     cells = []
     for film in films:
         of_film = [outcome for outcome in outcomes if outcome.trial.film == film]

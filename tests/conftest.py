@@ -27,6 +27,11 @@ class Said:
     out: str
     err: str
 
+    def check_refused(self, words: str) -> None:
+        """Fail unless the command refused its input in one line, with these words in it."""
+        assert self.code == 2, self
+        assert words in self.err and self.err.count("\n") == 1, self
+
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

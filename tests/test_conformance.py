@@ -108,7 +108,7 @@ FAULTS = {
     ChangesTheBatch: "leaves its input as it is",
     KeepsItsFirstFrames: "reloads to the bit",
     KeepsItsLastFrames: "deterministic",
-    CalibratesInTwoPasses: "latent as declared",
+    CalibratesInTwoPasses: "trains to the end",
     GivesWholeNumbers: "latent as declared",
     DrawsOnePrior: "draws from its prior",
     DrawsAPriorFromElsewhere: "draws from its prior",
@@ -149,6 +149,26 @@ def test_what_follows_from_a_fault_is_marked_and_not_broken(
     finding = examine_one(fault, check)
     assert (finding.verdict, finding.problem) == ("follows", None)
     assert finding.detail.endswith(f"a consequence of {root!r}, which is to be mended first")
+
+
+class FailsToPrepare(Sound):
+    def prepare(self, frames):
+        raise RuntimeError("nothing to prepare")
+
+
+class FailsToCalibrate(Sound):
+    def calibrate(self, batches):
+        raise RuntimeError("nothing to calibrate")
+
+
+@pytest.mark.parametrize("fault", [FailsToPrepare, FailsToCalibrate])
+def test_an_error_in_training_is_one_finding(fault: type[Autoencoder]) -> None:
+    finding = examine_one(fault, "trains to the end")
+    assert finding.verdict == "broken" and "RuntimeError: nothing to" in finding.detail
+    assert "zoo --debug train" in str(remedy(finding))
+    for check in ("latent as declared", "deterministic"):
+        after = examine_one(fault, check)
+        assert after.verdict == "unknown" and "'trains to the end'" in after.detail
 
 
 def test_the_remedy_is_that_of_what_was_seen() -> None:

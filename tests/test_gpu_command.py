@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from benchmarks.gpu.stages import (
     read_stage,
     without_folders,
 )
+from tests.plugin_sources import MODEL, MODELS_HOOK, describe_package
 from tests.test_gpu_script import ROOT
 from zoo.base.gpu_records import (
     SUMMARY,
@@ -60,34 +60,16 @@ def test_what_cannot_be_run_is_one_line_and_exit_code_2(
     assert said in error and error.count("\n") == 1
 
 
-BROKEN = """
-    import torch
-    import zoo
-
-    class Broken(zoo.Autoencoder):
-        name = "broken"
-        summary = "fails in its first step"
-
-        def __init__(self, size, options):
-            super().__init__(size, options)
-            self.scale = torch.nn.Parameter(torch.ones(()))
-
-        def losses(self, batch, step):
-            raise RuntimeError("there is no such kernel")
-
-    @zoo.hookimpl
-    def zoo_models():
-        return [Broken]
+FAILING = """
+    def losses(self, batch, step):
+        raise RuntimeError("there is no such kernel")
 """
 
 
 @pytest.mark.slow
 def test_the_whole_script_at_a_tiny_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    described = tmp_path / "broken-1.0.dist-info"
-    described.mkdir()
-    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
-    (described / "entry_points.txt").write_text("[zoo]\nbroken = broken_model\n")
-    (tmp_path / "broken_model.py").write_text(textwrap.dedent(BROKEN))
+    describe_package(tmp_path, "broken", {"broken": "broken_model"})
+    (tmp_path / "broken_model.py").write_text(MODEL.format(name="broken") + FAILING + MODELS_HOOK)
     known = os.environ.get("PYTHONPATH", "")
     folders = [str(tmp_path), str(ROOT), str(ROOT / "plugins"), known]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))

@@ -26,6 +26,7 @@ from benchmarks.gpu.stages import (
 )
 from benchmarks.gpu.summary import as_markdown
 from benchmarks.gpu.supervisor import Supervisor
+from tests.report.gpu_summary import media_result
 from zoo.api.film_entry import FilmEntry
 from zoo.api.metric import Unavailable
 from zoo.base.atomic_files import write_json
@@ -416,14 +417,8 @@ def test_what_an_evaluation_may_take_is_found_from_a_shorter_one(setup: Setup) -
 
     here = Here(setup, torch.device("cpu"), 0.0, lambda: None)
     assert evaluations(here, 1000) == {}
-    found = MediaResult(
-        task="evaluate",
-        subject="coded_pca",
-        frames=100,
-        size="",
-        seconds=4.0,
-        frames_per_second=25.0,
-    )
+    speed = {"frames": 100, "seconds": 4.0, "frames_per_second": 25.0}
+    found = media_result("evaluate", "coded_pca", **speed)
     items = [
         Item[MediaResult](name="evaluate, coded_pca", state="done", seconds=7.0, result=found),
         Item[MediaResult](name="evaluate, vae", state="cut off", error=["not reached"]),

@@ -167,14 +167,21 @@ def test_no_name_has_a_word_that_was_replaced() -> None:
     assert guilty == set()
 
 
-def test_pages_name_modules_that_are_there() -> None:
+def _named_in_pages(pattern: str) -> set[tuple[str, str]]:
+    """What the pages name in this form, each with its page."""
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")]
-    named = {
-        (page.name, name)
-        for page in pages
-        for name in re.findall(
-            r"\b(?:zoo|plugins|tests|benchmarks)/[a-z0-9_/]+\.py\b", page.read_text()
-        )
-    }
+    return {(p.name, name) for p in pages for name in re.findall(pattern, p.read_text())}
+
+
+def test_pages_name_modules_that_are_there() -> None:
+    named = _named_in_pages(r"\b(?:zoo|plugins|tests|benchmarks)/[a-z0-9_/]+\.py\b")
     assert len(named) > 20
     assert {each for each in named if not (ROOT / each[1]).is_file()} == set()
+
+
+def test_pages_name_tests_that_are_there() -> None:
+    named = _named_in_pages(r"(?:::|`)(test_\w+)\b(?!\.py)")
+    files = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/*.py")]
+    defined = {name for f in files for name in re.findall(r"def (test_\w+)", f.read_text())}
+    assert len(named) > 20
+    assert {each for each in named if each[1] not in defined} == set()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 import torch
 
 import zoo as package
+from tests.fresh_process import imports_none_of
 from tests.reconstruct.small_model import film_in, reconstructed, train
 from zoo.base.errors import BadInput
 
@@ -24,14 +23,8 @@ def loaded(zoo: Callable, workspace: Path) -> package.Loaded:
 
 
 def test_importing_zoo_stays_light() -> None:
-    code = (
-        "import sys, zoo\n"
-        "assert 'load' in dir(zoo)\n"
-        "heavy = {'torch', 'numpy', 'av', 'pydantic', 'PIL'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    heavy = {"torch", "numpy", "av", "pydantic", "PIL"}
+    imports_none_of(heavy, "import zoo; assert 'load' in dir(zoo)")
 
 
 def test_it_draws_what_zoo_reconstruct_draws(loaded: package.Loaded, workspace: Path) -> None:

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import pytest
 
+from tests.plugin_sources import METRIC, MODEL, MODELS_HOOK, describe_package
 from tests.report.synthetic_results import comparison, put_pictures
 from zoo.api.report_section import ReportSection
 from zoo.cli.console import Console
@@ -25,35 +26,6 @@ from zoo.report.results_folder import write_results
 
 pytestmark = pytest.mark.usefixtures("forget_plugins")
 
-MODEL = """
-import torch
-import zoo
-
-
-class Model(zoo.Autoencoder):
-    name = "{name}"
-    summary = "a model for a test"
-
-    def __init__(self, size, options):
-        super().__init__(size, options)
-        self.down = torch.nn.Linear(3 * size.pixels, options.latent)
-        self.up = torch.nn.Linear(options.latent, 3 * size.pixels)
-
-    def encode(self, frames):
-        return self.down(frames.flatten(1))
-
-    def decode(self, latent):
-        shape = (3, self.size.height, self.size.width)
-        return self.up(latent).sigmoid().unflatten(1, shape)
-
-    def losses(self, batch, step):
-        frames = getattr(batch, "frames", batch)
-        error = (self.decode(self.encode(frames)) - frames).square().mean()
-        return {{"autoencoder": zoo.Loss({{"pixel": error}})}}
-
-    def optimizer(self, player):
-        return zoo.Optimizer(lr=0.01)
-"""
 EMPTY = """
 import zoo
 
@@ -61,24 +33,6 @@ import zoo
 @zoo.hookimpl
 def zoo_models():
     return []
-"""
-METRIC = """
-import zoo
-
-
-class Measure(zoo.Metric):
-    name = "{name}"
-    label = "a measure"
-    source = "a test"
-
-    def __call__(self, originals, reconstructions):
-        return (originals - reconstructions).abs().flatten(1).mean(dim=1)
-"""
-HOOK = """
-
-@zoo.hookimpl
-def zoo_models():
-    return [Model]
 """
 SECTION = """
 import zoo
@@ -118,7 +72,7 @@ def test_classes_of_a_file_are_taken_without_a_hook(named: Callable[..., str]) -
 
 def test_a_hook_of_a_file_says_what_is_taken(named: Callable[..., str]) -> None:
     other = MODEL.format(name="other").replace("class Model", "class Other")
-    named(mine=MODEL.format(name="mine") + other + HOOK)
+    named(mine=MODEL.format(name="mine") + other + MODELS_HOOK)
     assert "mine" in registry().models
     assert "other" not in registry().models
 
@@ -286,23 +240,26 @@ def test_an_error_in_a_plugin_names_its_line(
     assert f"this is a defect in a plugin (mine.py, line {line}): `zoo --debug`" in said.err
 
 
-def editable(folder: Path, name: str, source: str, group: str = "zoo") -> None:
+@pytest.fixture
+def editable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """What `pip install -e` leaves of a package whose module lies in a folder of its own."""
-    about = folder / f"{name}-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[{group}]\n{name} = {name}_module\n")
-    url = f'"url": "file://{folder}/sources"'
-    (about / "direct_url.json").write_text(f'{{{url}, "dir_info": {{"editable": true}}}}')
-    (folder / f"{name}_module.py").write_text(source)
+
+    def install(name: str, source: str, group: str = "zoo") -> Path:
+        folder = tmp_path / "packages"
+        about = describe_package(folder, name, {name: f"{name}_module"}, group)
+        url = f'"url": "file://{folder}/sources"'
+        (about / "direct_url.json").write_text(f'{{{url}, "dir_info": {{"editable": true}}}}')
+        (folder / f"{name}_module.py").write_text(source)
+        monkeypatch.syspath_prepend(str(folder))
+        return folder
+
+    return install
 
 
 def test_what_did_not_load_is_said_where_it_is_missed(
-    tmp_path: Path, zoo: Callable, monkeypatch: pytest.MonkeyPatch
+    zoo: Callable, editable: Callable[..., Path]
 ) -> None:
-    (packages := tmp_path / "packages").mkdir()
-    editable(packages, "hers", "import zoo\ndef (")
-    monkeypatch.syspath_prepend(str(packages))
+    packages = editable("hers", "import zoo\ndef (")
     said = zoo("train", "hers", "--film", "carphone")
     assert said.code == 2
     assert "no model is called 'hers'" in said.err
@@ -313,11 +270,9 @@ def test_what_did_not_load_is_said_where_it_is_missed(
 
 
 def test_a_metric_that_did_not_load_is_said_by_a_comparison(
-    tmp_path: Path, zoo: Callable, monkeypatch: pytest.MonkeyPatch
+    zoo: Callable, editable: Callable[..., Path]
 ) -> None:
-    (packages := tmp_path / "packages").mkdir()
-    editable(packages, "hers", "raise RuntimeError('no luck')")
-    monkeypatch.syspath_prepend(str(packages))
+    editable("hers", "raise RuntimeError('no luck')")
     said = zoo("compare", "--films", "nothing", "--models", "ae")
     assert said.code == 2
     assert "plugin hers of hers 1.0: RuntimeError: no luck (`zoo plugins` lists all)" in said.out
@@ -343,11 +298,9 @@ def test_a_metric_that_cannot_be_made_is_said_by_a_comparison(
 
 
 def test_a_section_that_did_not_load_is_said_by_zoo_report(
-    workspace: Path, zoo: Callable, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, zoo: Callable, editable: Callable[..., Path]
 ) -> None:
-    (packages := workspace / "packages").mkdir()
-    editable(packages, "hers", "def (", "zoo.report_sections")
-    monkeypatch.syspath_prepend(str(packages))
+    editable("hers", "def (", "zoo.report_sections")
     results = comparison()
     put_pictures(results, workspace / "results")
     write_results(workspace / "results" / "results.json", results)
@@ -395,11 +348,8 @@ def test_a_check_of_nothing_is_not_a_success(
     assert (said.code, said.out) == (2, "")
     assert said.err == "zoo: empty.py brings nothing that could be checked\n"
     monkeypatch.setenv("ZOO_PLUGINS", "film-zoo")
-    about = workspace / "installed/other_zoo-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: other-zoo\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[zoo]\nother = empty\n")
-    monkeypatch.syspath_prepend(str(about.parent))
+    describe_package(workspace / "installed", "other-zoo", {"other": "empty"})
+    monkeypatch.syspath_prepend(str(workspace / "installed"))
     registry.cache_clear()
     for words in (("other",), ()):
         said = zoo("plugins", "check", *words)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import zoo.api.autoencoder
+from tests.plugin_sources import describe_package
 from zoo.api import hookspecs
 from zoo.base.errors import BadInput
 from zoo.plugins.entry_points import installed_entry_points, plugin_limit
@@ -38,6 +39,13 @@ GOOD = """
     def {hook}():
         return [Good]
 """
+FILM = """
+    import zoo
+
+    @zoo.hookimpl
+    def zoo_films():
+        return [zoo.FilmEntry({fields})]
+"""
 
 
 def load(folder: Path, monkeypatch: pytest.MonkeyPatch, **sources: str) -> Registry:
@@ -51,8 +59,27 @@ def load(folder: Path, monkeypatch: pytest.MonkeyPatch, **sources: str) -> Regis
     return Registry(points)
 
 
+@pytest.fixture
+def error_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """The one error of a plugin with this source."""
+
+    def error(source: str) -> str:
+        [plugin] = load(tmp_path, monkeypatch, wrong=source).plugins
+        [said] = plugin.errors
+        return said
+
+    return error
+
+
 def good(name: str, hook: str = "zoo_models") -> str:
     return GOOD.format(name=name, hook=hook)
+
+
+def wrong(before: str, after: str) -> str:
+    """A good plugin with one thing in it changed."""
+    source = good("wrong").replace(before, after)
+    assert source != good("wrong")
+    return source
 
 
 @pytest.mark.parametrize(
@@ -104,41 +131,43 @@ def test_a_broken_plugin_is_listed_with_its_reason(
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "reason"),
+    ("returned", "reason"),
     [
-        ("return [Good]", "return Good", "returned the class Good, not a list: `return [Good]`"),
-        ("return [Good]", "return {'good': Good}", "it returned a dict, not a list"),
-        ("return [Good]", "return 'good'", "it returned 'good' (str), not a list"),
-        ("return [Good]", "return 3", "it returned 3 (int), not a list"),
-        ("return [Good]", "return [None]", "None is not a subclass of zoo.Autoencoder"),
-        ("return [Good]", "return [Good.__new__(Good)]", "instance of Good is not a class"),
-        ("summary =", "about =", "Good has no summary: it is text, set in the class"),
-        ("summary =", "summary = 3 or", "Good has no summary: it is text, set in the class"),
-        ("summary =", "tuned_on = 'bikes'; summary =", "tuned_on is 'bikes' (str); it is to be"),
-        (
-            "summary =",
-            "unequal_terms = 'x'; summary =",
-            "unequal_terms is 'x' (str); it is",
-        ),
-        ("summary =", "extras = ('x',); summary =", "extras is ('x',) (tuple); it is to be"),
-        ("summary =", "waivers = ('x',); summary =", "waivers is ('x',) (tuple); it is to be"),
-        ("summary =", "presets = {'quick': 3}; summary =", "presets is {'quick': 3} (dict)"),
-        ("summary =", "opposed = ('a', 'b'); summary =", "opposed is ('a', 'b') (tuple)"),
-        (
-            "summary =",
-            "Options = dict; summary =",
-            "Options are the class dict, no subclass",
-        ),
+        ("Good", "returned the class Good, not a list: `return [Good]`"),
+        ("{'good': Good}", "it returned a dict, not a list"),
+        ("'good'", "it returned 'good' (str), not a list"),
+        ("3", "it returned 3 (int), not a list"),
+        ("[None]", "None is not a subclass of zoo.Autoencoder"),
+        ("[Good.__new__(Good)]", "instance of Good is not a class"),
     ],
     ids=lambda words: words[:20],
 )
-def test_what_has_the_wrong_form_is_named_with_the_form_it_should_have(
-    before: str, after: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_a_hook_returns_in_the_wrong_form_is_named_with_the_form_it_should_have(
+    returned: str, reason: str, error_of: Callable[[str], str]
 ) -> None:
-    source = good("wrong").replace(before, after)
-    assert source != good("wrong")
-    [plugin] = load(tmp_path, monkeypatch, wrong=source).plugins
-    [said] = plugin.errors
+    said = error_of(wrong("return [Good]", f"return {returned}"))
+    assert said.startswith("zoo_models: ") and reason in said and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ("about =", "Good has no summary: it is text, set in the class"),
+        ("summary = 3 or", "Good has no summary: it is text, set in the class"),
+        ("tuned_on = 'bikes'; summary =", "tuned_on is 'bikes' (str); it is to be"),
+        ("unequal_terms = 'x'; summary =", "unequal_terms is 'x' (str); it is"),
+        ("extras = ('x',); summary =", "extras is ('x',) (tuple); it is to be"),
+        ("waivers = ('x',); summary =", "waivers is ('x',) (tuple); it is to be"),
+        ("presets = {'quick': 3}; summary =", "presets is {'quick': 3} (dict)"),
+        ("opposed = ('a', 'b'); summary =", "opposed is ('a', 'b') (tuple)"),
+        ("Options = dict; summary =", "Options are the class dict, no subclass"),
+    ],
+    ids=lambda words: words[:20],
+)
+def test_a_field_of_a_model_in_the_wrong_form_is_named_with_the_form_it_should_have(
+    fields: str, reason: str, error_of: Callable[[str], str]
+) -> None:
+    said = error_of(wrong("summary =", fields))
     assert said.startswith("zoo_models: ") and reason in said and "\n" not in said
 
 
@@ -154,12 +183,9 @@ def test_what_has_the_wrong_form_is_named_with_the_form_it_should_have(
     ],
 )
 def test_a_field_of_a_metric_is_named(
-    field: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    field: str, reason: str, error_of: Callable[[str], str]
 ) -> None:
-    source = MEASURE.replace('name = "ae"', f'name = "ae"; {field}')
-    [plugin] = load(tmp_path, monkeypatch, wrong=source).plugins
-    [said] = plugin.errors
-    assert reason in said
+    assert reason in error_of(MEASURE.replace('name = "ae"', f'name = "ae"; {field}'))
 
 
 @pytest.mark.parametrize(
@@ -177,11 +203,9 @@ def test_a_field_of_a_metric_is_named(
     ],
 )
 def test_a_field_of_a_film_is_named(
-    fields: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fields: str, reason: str, error_of: Callable[[str], str]
 ) -> None:
-    source = f"import zoo\n@zoo.hookimpl\ndef zoo_films():\n    return [zoo.FilmEntry({fields})]"
-    [plugin] = load(tmp_path, monkeypatch, wrong=source).plugins
-    [said] = plugin.errors
+    said = error_of(FILM.format(fields=fields))
     assert said.startswith("zoo_films: ") and reason in said and "Error" not in said
 
 
@@ -189,8 +213,7 @@ def test_a_film_takes_fields_as_films_toml_has_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fields = "name='x', files='a.mp4', fps='24000/1001', start='00:00:02.5', stop=9"
-    source = f"import zoo\n@zoo.hookimpl\ndef zoo_films():\n    return [zoo.FilmEntry({fields})]"
-    film = load(tmp_path, monkeypatch, film=source).films["x"]
+    film = load(tmp_path, monkeypatch, film=FILM.format(fields=fields)).films["x"]
     assert film.files == (Path("a.mp4"),)
     assert (film.fps, film.start, film.stop) == (Fraction(24000, 1001), 2.5, 9.0)
 
@@ -221,14 +244,10 @@ def test_one_thing_that_is_wrong_costs_no_other_of_the_same_plugin(
 
 def package(folder: Path, name: str, **sources: str) -> None:
     """Install a package by hand: modules, and a description that names them as plugins."""
-    described = folder / f"{name.replace('-', '_')}-1.0.dist-info"
-    described.mkdir(parents=True)
-    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    points = [f"{plugin} = {plugin}_of_{described.stem[:-4]}" for plugin in sources]
-    (described / "entry_points.txt").write_text("\n".join(["[zoo]", *points, ""]))
+    modules = {plugin: f"{plugin}_of_{name.replace('-', '_')}" for plugin in sources}
+    describe_package(folder, name, modules)
     for plugin, source in sources.items():
-        path = folder / f"{plugin}_of_{described.stem[:-4]}.py"
-        path.write_text(textwrap.dedent(source))
+        (folder / f"{modules[plugin]}.py").write_text(textwrap.dedent(source))
 
 
 MEASURE = """

@@ -12,7 +12,7 @@ import torch
 import zoo
 from zoo.api.samples_and_latents import FilmSamples, Sampling
 from zoo.base.errors import BadInput
-from zoo.evaluation.evaluate import rate_points
+from zoo.evaluation.evaluate import ScoreSample
 from zoo.evaluation.failure_slices import batch_dependence
 from zoo.evaluation.inference import encode_film, reconstruct_frames, samples_of
 from zoo.evaluation.latents import Quantiser
@@ -189,7 +189,7 @@ def test_no_more_is_encoded_or_drawn_at_once_than_a_batch(model: type[Stored]) -
         reconstruct_frames(network, samples, slice(start, min(len(one), start + 32)), latents)
     parts = {"seen": np.arange(len(one))}
     coded = [(latents, 1.0), (replace(latents), 1.0)]
-    rate_points(network, one, coded, {}, parts, [], CPU)  # type: ignore[arg-type]
+    ScoreSample.of(network, one, parts, [], CPU).rate_points(coded, {})  # type: ignore[arg-type]
     batch_dependence(network, one, latents.quantiser, CPU)
     assert model.largest <= 32
 

@@ -1,7 +1,7 @@
 """film-zoo: a model zoo and benchmark suite for networks that autoencode films.
 
-What a plugin needs is exported here, loaded when it is first asked for, so that commands which
-need no network do not wait for torch.
+The names that plugins need are exported here. They are loaded on first use, so that commands
+which need no network do not wait for torch.
 """
 
 from __future__ import annotations

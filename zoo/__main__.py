@@ -7,9 +7,9 @@ from zoo.base.json_output import reserve_stdout
 
 
 def main() -> None:
-    """Run the command line; ends with its exit code, or with that of a signal.
+    """Run the command line, and exit with its exit code or that of a signal.
 
-    Signals are handled before anything else is imported, which may take seconds.
+    Signal handlers are installed before the other imports, which can take seconds.
     """
     interrupts.handle_signals()
     reserve_stdout(sys.argv[1:])
@@ -18,12 +18,12 @@ def main() -> None:
 
         command()
     except BaseException:
-        # A process that was asked to stop does not wait for libraries to put themselves away.
+        # A process that was asked to stop does not wait for libraries to shut down.
         if interrupts.stop_signal():
             interrupts.end()
         raise
 
 
-# Processes that are started anew import this module again, under another name.
+# Spawned processes import this module again, under another name.
 if __name__ == "__main__":
     main()

@@ -1,6 +1,6 @@
-"""Checks of `zoo doctor`: what film-zoo needs from a machine, each reported in lines.
+"""Checks of `zoo doctor`: what film-zoo needs from a machine, reported line by line.
 
-Nothing is fetched, nothing is repaired, and nothing stays behind.
+The checks fetch and repair nothing, and leave no files behind.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ State = Literal["good", "warning", "problem"]
 """`warning`: something is missing or slow; `problem`: something will fail."""
 LIBRARIES = ("torch", "torchvision", "numpy", "av", "safetensors", "timm", "pydantic")
 LEAST_FREE, FREE = 1e9, 10e9
-"""Bytes. A feature film at 256x144 takes about 19 GB decoded, a short clip some megabytes."""
+"""Bytes; less free space is a problem or a warning. A film at 256x144 takes about 19 GB."""
 DECODERS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "prores", "mjpeg")
 _QUIET = {"libx265": {"x265-params": "log-level=none"}}
 ENCODERS = {
@@ -43,7 +43,7 @@ _REINSTALL = f"{package_command('--force-reinstall av')} brings a whole FFmpeg"
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check: its topic, its state, and what to do."""
+    """The result of one check: its topic, its state and the next step."""
 
     topic: str
     state: State
@@ -80,7 +80,7 @@ def environment(workspace: Workspace) -> Iterator[Finding]:
 
 
 def devices(workspace: Workspace) -> Iterator[Finding]:
-    """The processor, and every GPU, each tested by a sum."""
+    """The processor and every GPU, each tested by computing a sum."""
     import torch
 
     from zoo.base.devices import processor
@@ -106,7 +106,7 @@ def devices(workspace: Workspace) -> Iterator[Finding]:
 
 
 def threads(workspace: Workspace) -> Iterator[Finding]:
-    """The threads that torch uses, compared to the processors of this process."""
+    """The threads that torch uses, compared with the processors available to this process."""
     import torch
 
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -135,7 +135,7 @@ def disk(workspace: Workspace) -> Iterator[Finding]:
 
 
 def workspace_is_writable(workspace: Workspace) -> Iterator[Finding]:
-    """Whether files can be written and read in the workspace, and films.toml is valid."""
+    """Whether files can be written and read in the workspace, and whether films.toml is valid."""
     from zoo.base.errors import BadInput
     from zoo.films.catalogue import Catalogue
     from zoo.films.source_files import is_present
@@ -225,7 +225,7 @@ def _has(name: str, mode: str) -> bool:
 
 
 def _fault(encoder: str) -> str | None:
-    """Encode and decode a few frames; returns what goes wrong, None if nothing does."""
+    """Encode and decode a few frames; return the error, or None if it works."""
     import av
     import numpy as np
     from av.video.stream import VideoStream
@@ -257,7 +257,7 @@ def _fault(encoder: str) -> str | None:
 
 
 def pretrained_weights(workspace: Workspace) -> Iterator[Finding]:
-    """Where each of the pretrained weights is, and whether its hash is right."""
+    """Where each file of pretrained weights is, and whether its hash is right."""
     from zoo.pretrained import WeightsUnavailable, efficientnet_lite0_state
     from zoo.pretrained.lookup import FETCHED, stored_files
 
@@ -285,7 +285,7 @@ def pretrained_weights(workspace: Workspace) -> Iterator[Finding]:
 
 
 def plugins(workspace: Workspace) -> Iterator[Finding]:
-    """Every installed plugin: what it adds, or why it failed."""
+    """Every installed plugin, with what it adds or why it failed."""
     from zoo.plugins.entry_points import BUILT_IN, LIMIT
     from zoo.plugins.registry import registry
     from zoo.report.plugin_sections import section_registry
@@ -323,7 +323,7 @@ CHECKS: dict[str, Check] = {
 
 
 def run_checks(workspace: Workspace) -> Iterator[Finding]:
-    """Run every check; one that raises is reported as a problem, and the others still run."""
+    """Run every check; a check that raises is reported as a problem, and the others still run."""
     for topic, check in CHECKS.items():
         try:
             yield from check(workspace)

@@ -1,14 +1,14 @@
-"""The conformance suite for pytest, in any package that brings something to the zoo.
+"""The conformance suite for pytest, for any package with plugins for the zoo.
 
     from zoo.testing import conformance
     from zoo_linear import Linear
 
     test_conformance = conformance(Linear)
 
-is one test for each promise. Models, references, codecs, metrics, sections of the report and films
-may be named, several of them at once. A waived promise is shown as an expected failure with its
-reason, and one that cannot be examined here as skipped (`pytest -ra` prints them). Without pytest,
-`assert_conforms(Linear)` examines everything at once.
+makes one test for each promise. `conformance` accepts models, references, codecs, metrics, report
+sections and films, and several at once. A waived promise is an expected failure with its reason,
+and a promise that cannot be tested here is skipped (`pytest -ra` prints both). Without pytest,
+`assert_conforms(Linear)` tests everything at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["assert_conforms", "conformance"]
 
 
 def conformance(*things: Thing) -> Callable[[Thing, str], None]:
-    """Make a test function for pytest: a case for each promise of each thing.
+    """Make a test function for pytest, with one case for each promise of each thing.
 
     Assign it to a name that starts with `test`. Cases are called `name-check`.
     """

@@ -67,7 +67,7 @@ def _run(asked: argparse.Namespace, began: float) -> None:
 
 
 def _device(word: str, tiny: bool) -> tuple[str, str]:
-    """The device and its name; raises BadInput where it cannot be had."""
+    """Return the device and its name; raises BadInput if it is not available."""
     from zoo.base import devices
 
     try:
@@ -80,7 +80,7 @@ def _device(word: str, tiny: bool) -> tuple[str, str]:
 
 
 def _models(text: str) -> list[str]:
-    """Names of models between commas; raises BadInput on one that there is not."""
+    """Parse model names separated by commas; raises BadInput on an unknown one."""
     from zoo.plugins.registry import registry
 
     return _words(text, list(registry().models), "model")
@@ -95,7 +95,7 @@ def _words(text: str, known: list[str], what: str) -> list[str]:
 
 
 def _films(folder: Path) -> list[Path]:
-    """The films of a folder that can be opened; raises BadInput where there are none."""
+    """Return the films of a folder that can be opened; raises BadInput if there are none."""
     from zoo.films.video_file import VideoFile
 
     if not folder.is_dir():

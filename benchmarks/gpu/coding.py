@@ -1,4 +1,4 @@
-"""Codecs that code the film in processes of their own, while models train on the GPU."""
+"""Run codecs on the film in their own processes, while models train on the GPU."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from zoo.plugins.registry import registry
 from zoo.training.run_folder import RunFolder, TrainingConfig
 
 NICENESS = 5
-"""Added to a codec's process."""
+"""Added to the niceness of a codec's process."""
 
 
 @dataclass(frozen=True)
 class Coding:
-    """One codec at work on a film, at a byte a frame for each number of the models' latents."""
+    """One codec coding a film, at one byte per frame for each number of the models' latents."""
 
     config: TrainingConfig
     process: SpawnProcess
 
     @classmethod
     def begin(cls, here: Here, entry: FilmEntry, codec: str) -> Coding:
-        """Start it; its process ends with this one."""
+        """Start coding, in a process that ends with this one."""
         chosen = settings(here, "film")
         film = ingested(here, entry, chosen.size)
         config = codec_config(registry().codecs[codec], film, chosen)
@@ -43,7 +43,7 @@ class Coding:
         return cls(config, process)
 
     def finished(self, here: Here, film: Film, spare: float) -> RunFolder:
-        """Its run, waited for until `spare` seconds before the end of the stage.
+        """Wait for its run until `spare` seconds before the end of the stage, and return it.
 
         Raises ZooError if it is not done by then, or failed.
         """
@@ -57,7 +57,7 @@ class Coding:
 
 
 def _code(workspace: Workspace, entry: FilmEntry, config: TrainingConfig) -> None:
-    """What its process does, after the training, which needs a core to keep the GPU busy."""
+    """Code the film, with a lower priority than training, which needs a core for the GPU."""
     os.nice(NICENESS)
     film = open_film(entry, FrameSize.parse(config.size), workspace)
     ensure_encoded(workspace, config, film)

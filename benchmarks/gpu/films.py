@@ -1,7 +1,7 @@
-"""Stage `films`: models trained for what time is left, with records, strips and short videos.
+"""Stage `films`: train models in the time left; write records, strips and short videos.
 
-References beside them show what the scores are worth: principal components with as many numbers as
-the models' latents, and codecs at as many bytes.
+References put the scores in perspective: principal components with as many numbers as the models'
+latents, and codecs at as many bytes.
 """
 
 from __future__ import annotations
@@ -54,41 +54,41 @@ CODECS = ("x264", "x265")
 UNMEASURED = 0.5
 """Share of a model's time that is training, where no evaluation on this film was timed."""
 MARGIN = 1.5
-"""What is kept for all but the training of a model, in the longest that it took for another."""
+"""Time kept for everything but training, as a multiple of the longest of other models."""
 FEWEST_SECONDS = 1.0
-"""Of training."""
+"""The shortest training."""
 VIDEO_SECONDS = 8.0
 COLUMNS = 6
-"""Of a strip: frames spread evenly over the film."""
+"""Columns of a strip: frames spread evenly over the film."""
 QUALITY = 85
 LARGEST = 1_500_000
-"""Bytes of a picture or a video."""
+"""The most bytes of a picture or a video."""
 COARSER = (24, 30, 36, 42)
-"""Rate factors of the video, the first that keeps it small enough."""
+"""Rate factors of the video; the first one that keeps it small enough is used."""
 
 
 @dataclass
 class Show:
-    """The film on which all are compared, and how much time is left for whom."""
+    """The film on which all are compared, and the division of the remaining time."""
 
     here: Here
     entry: FilmEntry
     models: list[str]
     codecs: dict[str, Coding] = field(default_factory=dict)
-    """Those at work in processes of their own."""
+    """Codecs that run in processes of their own."""
     fitted: TrainedModel | None = None
-    """The principal components, once they are known."""
+    """The principal components, once they are fitted."""
     evaluations: dict[str, float] = field(default_factory=dict)
-    """Seconds that evaluations of models may take, from those of the stage `media`."""
+    """Seconds that each model's evaluation may take, estimated from the stage `media`."""
     longest_rest: float | None = None
-    """Seconds that all but training took at most so far: preparations, evaluation, pictures."""
+    """The most seconds of everything but training so far: preparations, evaluation, pictures."""
 
     def film(self) -> Film:
-        """Its frames at the size of the `film` preset."""
+        """The film at the size of the `film` preset."""
         return ingested(self.here, self.entry, settings(self.here, "film").size)
 
     def metric_set(self) -> MetricSet:
-        """What is measured."""
+        """The metrics to measure."""
         return metric_set(self.here.device, "psnr" if self.here.tiny else "default")
 
     def training_seconds(self, name: str) -> float:
@@ -101,18 +101,18 @@ class Show:
         return max(FEWEST_SECONDS, (left - kept) / len(models))
 
     def _rest(self, name: str, longest: float) -> float:
-        """What is kept for all but the training of a model."""
+        """Seconds kept for everything but the training of a model."""
         if name in self.evaluations:
             return longest + self.evaluations[name]
         return MARGIN * longest
 
     def took(self, seconds: float) -> None:
-        """Note how long all but the training of one of them took."""
+        """Record how long everything but the training of a model took."""
         self.longest_rest = max(seconds, self.longest_rest or 0.0)
 
 
 def works(here: Here) -> dict[str, Work]:
-    """The principal components, each model, and each codec that can be had."""
+    """Items for the principal components, each model, and each available codec."""
     known = architectures(here)
     names = [name for name in MODELS if name in known] or list(known)[:1]
     show = Show(here, main_part(here), names)
@@ -127,9 +127,9 @@ def works(here: Here) -> dict[str, Work]:
 
 
 def evaluations(here: Here, frames: int) -> dict[str, float]:
-    """Seconds that models' evaluations on so many frames may take, as the stage `media` found.
+    """Estimate seconds of models' evaluations on so many frames, from the stage `media`.
 
-    The few steps of training before them included, which have their preparations.
+    They include the few steps of training before the evaluation, with their preparations.
     """
     found: dict[str, float] = {}
     if not stage_file(here.setup.out, "media").exists():
@@ -229,7 +229,7 @@ def evaluated(show: Show, result: FilmResult, film: Film, config: TrainingConfig
 
 
 def keep(show: Show, result: FilmResult, record: Record) -> None:
-    """Write a record beside the results, and take its means over."""
+    """Write a record next to the results, and copy its means into the result."""
     result.scores = _means(record)
     result.coded_bytes = record.latent.coded_bytes if record.latent else None
     result.record = _named(result.model, "json")
@@ -252,7 +252,7 @@ def draw(show: Show, result: FilmResult, film: Film, trained: TrainedModel) -> N
 
 
 def _named(model: str, suffix: str) -> str:
-    """A file of a model's, relative to the device's folder."""
+    """Name a file of a model, relative to the device's folder."""
     return f"films/{model}.{suffix}"
 
 

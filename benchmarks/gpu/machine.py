@@ -17,7 +17,7 @@ from zoo.evaluation.profiling import synchroniser
 from zoo.training.throughput_and_memory import matmul_rate
 
 COPIED = {"cuda": 4 << 30, "cpu": 1 << 24}
-"""Bytes, far more than any cache holds on a GPU."""
+"""Bytes copied, by device: far more than any cache of a GPU holds."""
 COPIES = 9
 QUERIES = ("driver_version", "power.limit", "clocks.max.graphics")
 
@@ -79,7 +79,7 @@ def _copy_rate(device: torch.device) -> float:
 
 
 def _asked_of_driver(device: torch.device) -> tuple[str | None, ...]:
-    """What nvidia-smi says of the device to each of QUERIES; None where it cannot be asked."""
+    """Return nvidia-smi's answer to each of QUERIES; None where there is no answer."""
     if device.type != "cuda":
         return (None,) * len(QUERIES)
     uuid = str(torch.cuda.get_device_properties(device).uuid)
@@ -99,7 +99,7 @@ def _asked_of_driver(device: torch.device) -> tuple[str | None, ...]:
 
 
 def _number(said: str | None) -> float | None:
-    """A number of nvidia-smi's, which says `[N/A]` where it has none."""
+    """Parse a number from nvidia-smi, which prints `[N/A]` if it has none."""
     try:
         return float(said) if said is not None else None
     except ValueError:

@@ -28,15 +28,15 @@ from zoo.training.trained_models import load_model
 
 TINY = {"preset": "quick", "size": "64x36", "latent": 8, "batch": 4}
 MAIN = ("vaegan", "perceptual", "coded_pca", "vae", "ae")
-"""The models that come first: the time may not suffice for all."""
+"""The models to try first, because the time may not suffice for all."""
 FILM_SECONDS = {False: 75.0, True: 1.5}
-"""Of the film that models are trained on, whether tiny or not."""
+"""Seconds of the film that models are trained on, by whether the run is tiny."""
 BEGINNING = 0.1
-"""Share of a film that is passed over, where titles are."""
+"""Share at the beginning of a film that is skipped because it has titles."""
 
 
 def architectures(here: Here) -> dict[str, type[Autoencoder]]:
-    """The models to try, by name, the main ones first; references are none."""
+    """The models to try, by name, the main ones first; without references."""
     known = registry().models
     asked = here.setup.models or list(known)
     names = [name for name in MAIN if name in asked]
@@ -45,13 +45,13 @@ def architectures(here: Here) -> dict[str, type[Autoencoder]]:
 
 
 def settings(here: Here, preset: str, **chosen: Any) -> Settings:
-    """As `zoo train` has them for a preset; tiny ones in a trial of the script."""
+    """Make the settings of `zoo train` for a preset, or tiny ones to try the script."""
     values = {"preset": preset, **(TINY if here.tiny else {}), **chosen}
     return Settings.choose(**values, device=here.device)
 
 
 def longest_film(here: Here) -> FilmEntry:
-    """The longest of the films that were given, else of the embedded clips."""
+    """Return the longest of the given films, or of the embedded clips if none were given."""
     catalogue = Catalogue.open(Workspace(here.work))
     if here.setup.films:
         entries = [catalogue.choose(str(path))[0] for path in here.setup.films]
@@ -72,7 +72,7 @@ def duration(entry: FilmEntry) -> float:
 
 
 def part_of(entry: FilmEntry, seconds: float) -> FilmEntry:
-    """A part of a film so long, from behind its titles; the whole of one that is not longer."""
+    """Return so many seconds of a film, after its titles; all of it if it is not longer."""
     whole = duration(entry)
     if whole <= seconds:
         return entry
@@ -81,7 +81,7 @@ def part_of(entry: FilmEntry, seconds: float) -> FilmEntry:
 
 
 def main_part(here: Here) -> FilmEntry:
-    """What models are trained on: a film so long is ingested, evaluated and kept in a minute."""
+    """The part of the film to train on: short enough to ingest, evaluate and keep in a minute."""
     return part_of(longest_film(here), FILM_SECONDS[here.tiny])
 
 

@@ -33,13 +33,13 @@ from zoo.films.ingest import open_film
 from zoo.films.video_file import VideoFile
 
 DECODERS = {"cuda": ("libcuda.so.1", "libnvcuvid.so.1")}
-"""Device types that are tried beside the processor, and what of the driver FFmpeg loads for each:
+"""Device types tried in addition to the CPU, and the driver libraries that FFmpeg loads for each:
 containers often have the first library and not the second."""
 EVALUATED_SECONDS = {False: 20.0, True: 1.0}
-"""Of the film."""
+"""Seconds of the film that are evaluated."""
 INFERRING = ("vaegan", "perceptual", "coded_pca")
 SECONDS = {False: 0.5, True: 0.05}
-"""Of timing for each item."""
+"""Seconds of timing per item."""
 BLOCK = 0.05
 """Seconds that a block of calls takes at least."""
 
@@ -47,7 +47,7 @@ BLOCK = 0.05
 def works(here: Here) -> dict[str, Work]:
     """Items for models' evaluation, metrics, models' inference, and decoders.
 
-    A driver's decoder comes last: it may do anything, and the rest would wait for it.
+    A driver's decoder comes last: if it hangs, nothing waits for it.
     """
     part = part_of(longest_film(here), EVALUATED_SECONDS[here.tiny])
     metrics = metric_set(here.device, "psnr,lpips" if here.tiny else "default")
@@ -130,7 +130,7 @@ def _round_trip(here: Here, name: str) -> Work:
 
 
 def _evaluation(here: Here, entry: FilmEntry, metrics: MetricSet, name: str) -> Work:
-    """A whole evaluation, as `zoo compare` makes it, of a model that has had a few steps."""
+    """A whole evaluation, as in `zoo compare`, of a model trained for a few steps."""
 
     def evaluated(item: Item[MediaResult]) -> None:
         film = ingested(here, entry, settings(here, "film").size)
@@ -151,7 +151,7 @@ def _evaluation(here: Here, entry: FilmEntry, metrics: MetricSet, name: str) -> 
 
 
 def _metric(here: Here, entry: FilmEntry, metrics: MetricSet, name: str) -> Work:
-    """One metric over frames that lie on the device, against noisy copies of them."""
+    """One metric on frames in the device's memory, against noisy copies of them."""
 
     def measured(item: Item[MediaResult]) -> None:
         if name in metrics.unavailable:

@@ -39,11 +39,11 @@ from zoo.training.step import TrainingStep
 from zoo.training.training_frames import BatchLoader, TrainingFrames
 
 SECONDS = 1.5
-"""Of the film that is tried on: every model is evaluated on it and writes it as a video."""
+"""Seconds of the film on which every model is evaluated and which it writes as a video."""
 KERNELS_TRIED = 1
-"""By cuDNN for each convolution in a training of a few steps, which is not timed."""
+"""Kernels that cuDNN tries per convolution in a short training, which is not timed."""
 WARM_STEPS, STEPS = 2, 3
-"""Of the first, which may choose kernels and compile, and of those that must not wait."""
+"""Numbers of first steps, which may choose kernels and compile, and of steps without waits."""
 RESUMED_STEPS, STOPPED_AT = 6, 3
 BATCH = 8
 
@@ -72,7 +72,7 @@ def _tried(trial: Trial, name: str) -> Work:
         result = item.result = SmokeResult(model=name, checks={})
 
         def check(what: str, call: Callable[[], object]) -> None:
-            """Make one check; what needs a trained run is not tried without one."""
+            """Make one check; checks that need a trained run are skipped without one."""
             try:
                 call()
                 result.checks[what] = "ok"
@@ -166,7 +166,7 @@ def train_once(
 ) -> tuple[RunFolder, TrainingConfig]:
     """Train for a few steps by the engine, in a run folder of this name.
 
-    With `stop_at` it is stopped after that many steps, saves, and is trained on from there.
+    With `stop_at` it is stopped after that many steps, saves, and is resumed from there.
     """
     chosen = settings(here, preset, budget=f"{RESUMED_STEPS}steps")
     config = chosen.config(architectures(here)[name], film)
@@ -190,7 +190,7 @@ def train_once(
 def resume(trial: Trial, name: str, whole: RunFolder) -> Resume:
     """Compare a run with one that was stopped and resumed.
 
-    Where they differ, also with a second uninterrupted one.
+    If they differ, the run is also compared with a second uninterrupted one.
     """
     here, film = trial.here, trial.film("quick")
     stopped, _ = train_once(here, film, name, "stopped", stop_at=STOPPED_AT)
@@ -209,9 +209,9 @@ def resume(trial: Trial, name: str, whole: RunFolder) -> Resume:
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """A block in which kernels are chosen that add up in one order, where there are such.
+    """Run a block with kernels that add in a fixed order, where such kernels exist.
 
-    cuDNN does not search for the fastest.
+    cuDNN does not search for the fastest kernels in it.
     """
     cudnn = torch.backends.cudnn
     before = torch.are_deterministic_algorithms_enabled()
@@ -230,7 +230,7 @@ def _digest(path: Path) -> str:
 
 
 def _difference(one: Path, other: Path) -> float:
-    """The largest difference of two files of weights."""
+    """Return the largest difference between two files of weights."""
     first, second = load_file(one), load_file(other)
     return max(
         float((tensor.double() - second[name].double()).abs().max())

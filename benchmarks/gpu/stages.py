@@ -27,12 +27,12 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Plan:
-    """What one stage is given."""
+    """The kind of a stage's results, and its share of the time."""
 
     kind: type[Stage[Any]]
     share: float
-    """Of the time, against the shares of the stages that are yet to come: what an earlier stage
-    leaves of its own goes to those after it, and so does that of a stage that was not chosen."""
+    """Share of the remaining time, relative to the shares of later stages. Time that a stage leaves
+    over goes to those after it, as does the time of a stage that was not chosen."""
     item: float
     """Share of the stage's time that one measurement may take, so that none starves the others."""
 
@@ -49,7 +49,7 @@ STAGES = {
 
 
 class Setup(pydantic.BaseModel):
-    """What is the same for all stages of a run."""
+    """Settings that all stages of a run share."""
 
     model_config = pydantic.ConfigDict(frozen=True)
 
@@ -57,9 +57,9 @@ class Setup(pydantic.BaseModel):
     tiny: bool
     films: list[Path]
     licence: str | None = None
-    """Of the films, as the user states it."""
+    """The licence of the films, as the user states it."""
     models: list[str]
-    """To try; none means all."""
+    """Models to try; empty means all."""
     out: Path
     work: Path
     """A folder for frames and runs, removed at the end."""
@@ -71,13 +71,13 @@ class Order(pydantic.BaseModel):
     stage: str
     setup: Setup
     seconds: float
-    """For the stage, from when the worker begins with it: its own start-up is not counted."""
+    """Seconds for the stage once the worker begins it; the worker's start-up is not counted."""
     deadline: float
     """Seconds since 1970: no item is begun after it."""
 
 
 def stage_file(out: Path, name: str) -> Path:
-    """Where a stage's results are."""
+    """Return the file of a stage's results."""
     return out / f"{name}.json"
 
 

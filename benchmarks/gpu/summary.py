@@ -21,7 +21,7 @@ CHECKS = ("step", "no waiting", "train", "resume", "evaluate", "reconstruct")
 
 
 def write_summary(setup: Setup, began: str, minutes: float, seconds: float) -> GpuSummary:
-    """Sum up what stages have left so far."""
+    """Write a summary of the stages' results so far."""
     summary = GpuSummary(
         tiny=setup.tiny,
         began=began,
@@ -39,7 +39,7 @@ def write_summary(setup: Setup, began: str, minutes: float, seconds: float) -> G
 
 
 def as_markdown(summary: GpuSummary) -> str:
-    """What a person reads: the machine, then a table a stage."""
+    """Format a summary as Markdown: the machine, then a table per stage."""
     parts = [_head(summary)]
     if summary.smoke:
         parts.append(_section("Smoke", summary.smoke, _smoke(summary.smoke)))
@@ -92,7 +92,7 @@ def as_markdown(summary: GpuSummary) -> str:
 
 
 def _kernels(stage: Stage[WorkloadResult]) -> Iterator[str]:
-    """Where the device's time went, a list for each training that was looked into."""
+    """Yield where the device's time went, as a list for each training that was profiled."""
     for found in _results(stage):
         if found.kernels:
             how = "compiled, " if found.compiled else ""
@@ -165,7 +165,7 @@ def _missing(item: Item[Any]) -> str:
 
 
 def _parameters(stage: Stage[WorkloadResult]) -> str:
-    """Of the model, in brackets, once one training was measured."""
+    """The number of the model's parameters in brackets, once a training was measured."""
     counts = [result.parameters for result in _results(stage)]
     return f" ({counts[0] / 1e6:.1f} M parameters)" if counts else ""
 

@@ -1,4 +1,4 @@
-"""Gives each stage its time, and sees that what was measured is on disk whatever happens."""
+"""Run each stage within its time, and keep all measurements on disk whatever happens."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ RESERVE = 8.0
 START = 180.0
 """Seconds that a worker has until it begins with its first stage."""
 GRACE = 0.05
-"""Share of the whole time that the item at work at the end of a stage may run on for."""
+"""Share of the total time by which the last item of a stage may overrun."""
 LEAST_ITEM = 15.0
-"""Seconds that any item has."""
+"""The fewest seconds for an item."""
 LINES = 10
-"""Of what a worker wrote to standard error, kept when it dies."""
+"""Last lines of a worker's standard error, kept if it dies."""
 WORKER = (sys.executable, "-m", "benchmarks.gpu.worker")
 
 End = Literal["done", "out of time", "item overran", "died", "never began"]
@@ -47,9 +47,9 @@ End = Literal["done", "out of time", "item overran", "died", "never began"]
 class Supervisor:
     """Runs stages in worker processes, one after another.
 
-    A worker goes on to the next stage, because importing torch takes seconds, unless it died or had
-    to be killed: then another is begun, which does what is left. It ends a stage by itself when the
-    time is over, so that only an item that hangs, or takes far too long, is killed.
+    A worker is reused for the next stage, because importing torch takes seconds. If it died or was
+    killed, another one does what is left. A worker ends a stage by itself when the time is over, so
+    that only an item that hangs, or takes far too long, is killed.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Supervisor:
         worker: Sequence[str] = WORKER,
         began: float | None = None,
     ) -> None:
-        """`minutes` are for everything since `began`, in seconds since 1970, or since now.
+        """`minutes` count from `began`, in seconds since 1970, by default from now.
 
         `worker` is the command of a worker.
         """
@@ -72,18 +72,18 @@ class Supervisor:
         self.began_at = datetime.fromtimestamp(self.began, UTC).isoformat(timespec="seconds")
         self.end = self.began + 60 * minutes - min(RESERVE, 6 * minutes)
         self._deadline: float | None = None
-        """Of the stage at work, once a worker has begun with it."""
+        """The deadline of the current stage, once a worker has begun it."""
         self._worker: subprocess.Popen[str] | None = None
         self._log = setup.work / "worker.log"
 
     def run(self, stages: Sequence[str]) -> GpuSummary:
-        """Run these stages; a request to stop ends the one at work and still sums up.
+        """Run these stages; a request to stop ends the current one and still writes the summary.
 
         Raises BadInput, before any work, if the file of another stage is damaged.
         """
         for name in stages:
             stage_file(self.setup.out, name).unlink(missing_ok=True)
-        self._sum_up()  # raises where what an earlier run left cannot be read
+        self._sum_up()  # raises if results of an earlier run cannot be read
         try:
             for at, name in enumerate(stages):
                 self._stage(name, stages[at:])
@@ -193,11 +193,11 @@ class Supervisor:
             time.sleep(POLL)
 
     def _time_is_over(self) -> bool:
-        """Whether the stage at work has had its time."""
+        """Whether the time of the current stage is over."""
         return self._deadline is not None and time.time() > self._deadline
 
     def _last_moment(self) -> float:
-        """When whatever is at work is killed."""
+        """The time at which the current item is killed."""
         if self._deadline is None:
             return self.end
         return min(self.end, self._deadline + GRACE * 60 * self.minutes)
@@ -210,7 +210,7 @@ class Supervisor:
                 stderr=log,
                 text=True,
                 cwd=ROOT,
-                # What has to be fetched is not a measurement, and may take all of a stage's time.
+                # A download is not a measurement, and may take all of a stage's time.
                 env={"ZOO_OFFLINE": "1", **os.environ},
                 # Its own children, such as compilers, are killed with it.
                 start_new_session=True,
@@ -224,7 +224,7 @@ class Supervisor:
             self._worker = None
 
     def _death(self) -> list[str]:
-        """The last that a dead worker said."""
+        """The last lines that a dead worker wrote."""
         said = self._log.read_text(errors="replace").rstrip().splitlines()[-LINES:]
         return [*(without_folders(line)[:300] for line in said), "the process died"]
 
@@ -247,5 +247,5 @@ def describe(stage: Stage[Any]) -> str:
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder for what is thrown away."""
+    """A temporary folder for frames and runs."""
     return tempfile.TemporaryDirectory(prefix="film-zoo-gpu-", ignore_cleanup_errors=True)

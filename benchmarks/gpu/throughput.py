@@ -27,14 +27,14 @@ from zoo.training.throughput_and_memory import compute_dtype, matmul_rate, opera
 BATCHES = (32, 128, 512)
 TINY_BATCHES = (2, 4)
 SECONDS = {False: 1.0, True: 0.05}
-"""Of timing for each item, whether tiny or not."""
+"""Seconds of timing per item, by whether the run is tiny."""
 BLOCK = {False: 0.1, True: 0.01}
 """Seconds that a block of steps takes at least."""
 FEWEST_BLOCKS = 3
 
 
 def works(here: Here) -> dict[str, Work]:
-    """An item for each model, batch size and way, the most telling ones first."""
+    """An item for each model, batch size and compile mode, the most informative first."""
     models = list(architectures(here))
     main = [name for name in MAIN if name in models]
     rest = [name for name in models if name not in main]
@@ -63,7 +63,7 @@ class Measure:
         self._operations: dict[str, float] = {}
 
     def work(self, name: str, batch: int, compiled: bool) -> Work:
-        """What makes one measurement."""
+        """Return the function that makes one measurement."""
 
         def measured(item: Item[ThroughputResult]) -> None:
             try:
@@ -133,7 +133,7 @@ class Measure:
         return CostSubject(**{**terms, "compile": compile_mode})
 
     def built(self, subject: CostSubject) -> Autoencoder:
-        """An untrained model of one's own to train, on the processor."""
+        """A new untrained model to train, on the CPU."""
         if subject.model not in self._built:
             self._built[subject.model] = subject.build_to_train(torch.device("cpu")).train()
         return copy.deepcopy(self._built[subject.model])
@@ -146,7 +146,7 @@ class Measure:
         return self._rates[kind]
 
     def operations(self, subject: CostSubject) -> float:
-        """Of a training step by frame, counted on tensors that hold no numbers."""
+        """Operations per frame of a training step, counted on tensors without data."""
         if subject.model not in self._operations:
             model = self.built(subject)
             with fake_gpu.moved(model, fake_gpu.CPU) as samples:

@@ -12,7 +12,7 @@ from benchmarks.gpu.stages import ROOT
 
 
 def what_waits(device: torch.device, work: Callable[[], object]) -> str | None:
-    """Do some work; return which line of ours waited for the GPU and why, or None where none did.
+    """Do some work; return which line of ours waited for the GPU and why, or None if none did.
 
     The work is cut short there. A CPU is never waited for.
     """

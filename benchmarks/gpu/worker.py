@@ -1,7 +1,7 @@
 """The process that does the work of stages: `python -m benchmarks.gpu.worker`.
 
-It reads an `Order` a line from standard input and writes the stage's file after every item. When
-its input ends, so does it, whatever it is doing: its supervisor is gone.
+It reads one `Order` per line from standard input and writes the stage's file after every item. If
+its input ends, its supervisor is gone, and the process exits at once.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from zoo.base.gpu_records import Item
 from zoo.evaluation.profiling import release_memory
 
 LINES = 12
-"""Of a traceback, kept in a result."""
+"""Lines of a traceback that a result keeps."""
 DEVICE_LOST = 3
-"""Exit code when the device answers no more: what follows needs a new process."""
+"""Exit code if the device no longer works: the rest needs a new process."""
 
 
 @dataclass
 class Here:
-    """Where a stage works: its settings, the device, and its time."""
+    """The context of a stage: its settings, device and time."""
 
     setup: Setup
     device: torch.device
@@ -55,7 +55,7 @@ class Here:
 
     @property
     def seconds_left(self) -> float:
-        """Of the stage."""
+        """Seconds left for the stage."""
         return self.deadline - time.time()
 
     @property
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def run_stage(order: Order) -> None:
-    """Do the items of a stage that nobody tried yet; none is begun when its time is over."""
+    """Do the untried items of a stage; none is begun when its time is over."""
     stage = read_stage(order.setup.out, order.stage)
     path = stage_file(order.setup.out, order.stage)
 
@@ -140,7 +140,7 @@ def _do(item: Item[Any], work: Work, here: Here) -> None:
     # A plugin is third-party code: a call of sys.exit counts as a failure of its own.
     except (Exception, SystemExit) as error:
         item.state, item.error = "failed", traceback_lines(error)
-        # It would keep the tensors of the failed work alive.
+        # The traceback would keep the tensors of the failed work alive.
         error.__traceback__ = None
     item.seconds = time.monotonic() - began
     here.save()

@@ -23,19 +23,19 @@ from zoo.training.settings import choose_compile_mode
 
 MODEL = "broad2016"
 WAYS = ((128, False), (512, False), (128, True), (512, True), (32, False), (12, False))
-"""Batch size, and whether compiled: half a minute and more of compiling waits. 12 is of 2016."""
+"""(batch size, compiled). Compiling takes half a minute or more. The batch of 2016 was 12."""
 TINY_WAYS = ((4, False),)
 SECONDS = {False: 4.0, True: 0.5}
-"""Of training that is measured in one item."""
+"""Seconds of training measured per item."""
 UNSETTLED = 3
-"""Reports at first that do not count: kernels are chosen, code is compiled."""
+"""First reports, which do not count: kernels are chosen and code is compiled."""
 FRAMES_A_REPORT = {False: 640, True: 8}
-"""About; the engine reports forty times in a training."""
+"""Approximate frames per report: the engine reports forty times in a training."""
 MOST_KERNELS = 12
 
 
 def works(here: Here) -> dict[str, Work]:
-    """An item for each way."""
+    """An item for each of `WAYS`."""
     measure = Measure(here)
     return {
         f"batch {batch}" + (", compiled" if compiled else ""): _work(measure, batch, compiled)
@@ -44,7 +44,7 @@ def works(here: Here) -> dict[str, Work]:
 
 
 class _Measured(Exception):
-    """Leaves a training whose speed is known: nobody needs its weights."""
+    """Ends a training once its speed is known: its weights are not needed."""
 
 
 def _work(measure: Measure, batch: int, compiled: bool) -> Work:

@@ -1,1 +1,1 @@
-"""What comes with film-zoo, as plugins like any other: found by entry point, no privilege."""
+"""The built-in plugins, which are found by entry point and have no special privileges."""

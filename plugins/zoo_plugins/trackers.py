@@ -1,4 +1,4 @@
-"""Programs that keep experiments and follow a training: TensorBoard, Weights & Biases, MLflow."""
+"""Experiment trackers: TensorBoard, Weights & Biases and MLflow."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from zoo import BadInput, FollowedRun, TrainingEvent, hookimpl
 from zoo.base.extras import missing_extra
 
 SECONDS_BETWEEN_WRITES = 10
-"""Of TensorBoard."""
+"""How often TensorBoard writes its file, in seconds."""
 PROJECT = "film-zoo"
-"""Of Weights & Biases, unless WANDB_PROJECT names another, and the experiment of MLflow."""
+"""Project of Weights & Biases (unless WANDB_PROJECT is set), and experiment of MLflow."""
 TAG = "film_zoo.run"
-"""Has the name of a run, by which a resumed training finds it in MLflow."""
+"""The MLflow tag with the run's name, by which a resumed training finds its run."""
 LONGEST_PARAMETER = 500
 _NOT_IN_NAMES = re.compile(r"[^\w\-. /:]", re.ASCII)
-"""What the names of MLflow's metrics may not have."""
+"""Characters that MLflow does not allow in names of metrics."""
 
 
 class TensorBoard(zoo.TrainingCallback):
     """Writes losses, logged values, scores and speeds.
 
-    Steps that an earlier training wrote again are hidden, so that a run that was killed and resumed
-    has one curve.
+    After a killed run is resumed, steps that it repeats are hidden in the earlier data, so that the
+    run has one curve.
     """
 
     name: ClassVar[str] = "tensorboard"
@@ -45,8 +45,8 @@ class TensorBoard(zoo.TrainingCallback):
     def __call__(self, event: TrainingEvent) -> None:
         """Write the scalars of one report."""
         if self._writer is None:
-            # Opened at the first event: only then is the run's folder cleared, and the first step
-            # known that an earlier training may have written already.
+            # Opened at the first event: before it, the run's folder may not yet be cleared, and the
+            # first step that can repeat earlier data is not known.
             self._writer = _tensorboard_writer()(
                 str(self._folder), purge_step=event.step, flush_secs=SECONDS_BETWEEN_WRITES
             )
@@ -54,7 +54,7 @@ class TensorBoard(zoo.TrainingCallback):
             self._writer.add_scalar(name, value, event.step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining data."""
         if self._writer is not None:
             self._writer.close()
 
@@ -79,10 +79,10 @@ class WeightsAndBiases(zoo.TrainingCallback):
             self._session = wandb.init(
                 project=settings.project or PROJECT,
                 name=self.run.name,
-                # Of the whole name, which has letters that an identifier may not have.
+                # A hash, because the name has characters that an identifier may not have.
                 id=hashlib.sha256(self.run.name.encode()).hexdigest()[:16],
                 resume="allow",
-                # It keeps everything in its folder `wandb/`.
+                # The library writes into `wandb/` in this folder.
                 dir=str(self.run.folder),
                 config=dict(self.run.config),
                 settings=settings,
@@ -90,7 +90,7 @@ class WeightsAndBiases(zoo.TrainingCallback):
         self._session.log(event.scalars(), step=event.step)
 
     def close(self) -> None:
-        """Send or write what is left."""
+        """Send or write the remaining data."""
         if self._session is not None:
             self._session.finish()
 
@@ -123,7 +123,7 @@ class MLflow(zoo.TrainingCallback):
         self._client.log_batch(self._id, metrics=metrics)
 
     def _begin(self) -> str:
-        """The identifier of the run: that of an earlier part of this training, or a new one."""
+        """Find or create the MLflow run of this training; return its identifier."""
         client, name = self._client, self.run.name
         experiment = client.get_experiment_by_name(PROJECT)
         known = experiment.experiment_id if experiment else client.create_experiment(PROJECT)

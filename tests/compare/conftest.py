@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.compare.sleepy_models import CLOCK, Forgetful, Large, Quits, Sleepy
+from tests.plugin_sources import describe_package
 from zoo.base.records import Results
 from zoo.base.untrusted_files import read_json
 from zoo.evaluation import cost, profiling
@@ -25,10 +26,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for the path, in which the plugin is installed."""
     target = tmp_path_factory.mktemp("odd")
     shutil.copy(Path(__file__).with_name("odd_models.py"), target)
-    facts = target / "odd_models-1.0.dist-info"
-    facts.mkdir()
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: odd-models\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text("[zoo]\nodd = odd_models\n")
+    describe_package(target, "odd-models", {"odd": "odd_models"})
     return target
 
 

@@ -43,6 +43,27 @@ def checkpoint(folder: Path) -> Path | None:
     return next(folder.glob("runs/carphone/slow/*/checkpoint.safetensors"), None)
 
 
+class LongTraining:
+    """The long training, which writes into a diary whenever it begins anew."""
+
+    def __init__(self, compare: Callable[..., subprocess.Popen[str]], there: Path) -> None:
+        self.diary, self.folder = there / "diary", there / "here"
+        self._compare = compare
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return self._compare(*LONG, "--set", f"diary={self.diary}", *words)
+
+    def start_and_wait_for_checkpoint(self) -> subprocess.Popen[str]:
+        process = self.start("--on", "ray")
+        until(lambda: checkpoint(self.folder))
+        return process
+
+
+@pytest.fixture
+def long_training(compare: Callable, tmp_path: Path) -> LongTraining:
+    return LongTraining(compare, tmp_path)
+
+
 def weights(folder: Path) -> bytes:
     (path,) = folder.glob("runs/carphone/slow/*/weights.safetensors")
     return path.read_bytes()
@@ -98,30 +119,26 @@ def test_a_dry_run_on_ray_estimates_what_the_cluster_has_room_for(
 
 
 def test_a_cell_whose_process_is_killed_goes_on_from_its_checkpoint(
-    compare: Callable, tmp_path: Path, undisturbed: bytes
+    long_training: LongTraining, undisturbed: bytes
 ) -> None:
-    diary, folder = tmp_path / "diary", tmp_path / "here"
-    process = compare(*LONG, "--set", f"diary={diary}", "--on", "ray")
-    until(lambda: checkpoint(folder))
-    os.kill(int(diary.read_text()), signal.SIGKILL)
+    process = long_training.start_and_wait_for_checkpoint()
+    os.kill(int(long_training.diary.read_text()), signal.SIGKILL)
     said = finished(process)
-    begun_once(diary)
-    assert all(record.status == "ok" for record in results_of(folder).records), said
-    assert weights(folder) == undisturbed
+    begun_once(long_training.diary)
+    assert all(one.status == "ok" for one in results_of(long_training.folder).records), said
+    assert weights(long_training.folder) == undisturbed
 
 
 def test_a_driver_that_is_killed_and_started_again_takes_up_what_is_done(
-    compare: Callable, tmp_path: Path, undisturbed: bytes
+    long_training: LongTraining, undisturbed: bytes
 ) -> None:
-    diary, folder = tmp_path / "diary", tmp_path / "here"
-    process = compare(*LONG, "--set", f"diary={diary}", "--on", "ray")
-    until(lambda: checkpoint(folder))
+    process, folder = long_training.start_and_wait_for_checkpoint(), long_training.folder
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     done = list(folder.glob("runs/carphone/*/*/evaluation/carphone/record.json"))
     before = {path: path.stat().st_mtime_ns for path in done}
-    finished(compare(*LONG, "--set", f"diary={diary}", "--on", "ray"))
-    begun_once(diary)
+    finished(long_training.start("--on", "ray"))
+    begun_once(long_training.diary)
     assert {path: path.stat().st_mtime_ns for path in done} == before
     assert weights(folder) == undisturbed
 
@@ -151,18 +168,18 @@ def two_nodes(odd: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
 
 
 def test_a_machine_that_is_lost_costs_no_cell(
-    two_nodes: object, compare: Callable, tmp_path: Path, undisturbed: bytes
+    two_nodes: object, long_training: LongTraining, undisturbed: bytes
 ) -> None:
     cluster: object = two_nodes
     second = cluster.add_node(num_cpus=1)  # type: ignore[attr-defined]
-    diary, folder = tmp_path / "diary", tmp_path / "here"
-    words = (*LONG, "--set", f"diary={diary}", "--seeds", "2")
-    process = compare(*words, "--on", cluster.address)  # type: ignore[attr-defined]
+    folder = long_training.folder
+    address = cluster.address  # type: ignore[attr-defined]
+    process = long_training.start("--seeds", "2", "--on", address)
     runs = "runs/carphone/slow/*/checkpoint.safetensors"
     until(lambda: len(list(folder.glob(runs))) == 2)
     cluster.remove_node(second, allow_graceful=False)  # type: ignore[attr-defined]
     said = finished(process)
-    assert len(diary.read_text().splitlines()) == 2, "one of two began anew"
+    assert len(long_training.diary.read_text().splitlines()) == 2, "one of two began anew"
     records = results_of(folder).records
     assert all(record.status == "ok" for record in records), said
     assert sum(record.model == "slow" for record in records) == 2

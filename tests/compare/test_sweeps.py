@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pydantic
 import pytest
 import torch
 
+import zoo
 from zoo.api.codec import FilmCodec
 from zoo.api.samples_and_latents import LatentSpec
 from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
+from zoo.base.option_validation import validated
 from zoo.cli.options import read_sweep
 from zoo.compare.cells import (
     Cell,
@@ -62,6 +65,27 @@ def test_words_with_several_values() -> None:
     assert several == {"width": ["32", "64"]}
     with pytest.raises(BadInput, match="empty value"):
         read_sweep(["width=32,,64"])
+
+
+def test_a_comma_within_a_list_does_not_part_values() -> None:
+    single, several = read_sweep(["widths=[8,16]", "depths=[1], [2,3]"])
+    assert single == {"widths": "[8,16]"}
+    assert several == {"depths": ["[1]", "[2,3]"]}
+
+
+class Lists(zoo.Options):
+    widths: list[int] = pydantic.Field(default=[8])
+    sides: tuple[int, int] = (3, 3)
+
+
+def test_a_list_is_set_in_brackets() -> None:
+    found = validated("m", Lists, {"widths": "[8, 16]", "sides": "[1,2]"})
+    assert (found.widths, found.sides) == ([8, 16], (1, 2))
+    for wrong in ("8,16", "[8,x]", "[8", ""):
+        with pytest.raises(BadInput, match=r"option widths takes a list in square brackets, such"):
+            validated("m", Lists, {"widths": wrong})
+    with pytest.raises(BadInput, match=r"option widths.1 takes a whole number; not 'x'"):
+        validated("m", Lists, {"widths": '[8, "x"]'})
 
 
 def test_references_appear_once_for_options_that_they_do_not_have() -> None:
@@ -164,10 +188,7 @@ WORDS = ("compare", "--films", "carphone", "--models", "ae", "--preset", "quick"
 def test_executors_and_sweeps_that_make_no_sense_are_one_line(
     words: tuple[str, ...], message: str, zoo: Callable
 ) -> None:
-    said = zoo(*WORDS, *words)
-    assert said.code == 2, said
-    assert message in said.err
-    assert said.err.strip().count("\n") == 0
+    zoo(*WORDS, *words).check_refused(message)
 
 
 def test_of_all_models_those_that_cannot_take_a_latent_are_left_out(

@@ -15,9 +15,8 @@ from zoo.base.errors import BadInput
 from zoo.base.frame_size import FrameSize
 from zoo.evaluation.evaluate import (
     BIT_DEPTHS,
+    ScoreSample,
     coarser_latents,
-    decoder_points,
-    rate_points,
 )
 from zoo.evaluation.failure_slices import ShotSpread, batch_dependence, score_plain_frames
 from zoo.evaluation.film_scores import score_film
@@ -184,7 +183,7 @@ def test_fewer_bits_cost_fewer_bytes_and_more_error() -> None:
     scores = score_reconstruction(film, pictures, metrics, latents.levels.device)
     parts = parts_of(film, film.name)
     coded = [(each, each.bytes_per_frame) for each in (latents, *coarser_latents(encoded, latents))]
-    points = rate_points(model(), film, coded, scores, parts, metrics, CPU)
+    points = ScoreSample.of(model(), film, parts, metrics, CPU).rate_points(coded, scores)
     assert [point.bits for point in points] == [8, *BIT_DEPTHS]
     sizes = [point.coded_bytes for point in points]
     errors = [point.scores["error"]["held_out"] for point in points]
@@ -239,7 +238,8 @@ def test_decoders_of_fewer_bits_are_scored_with_the_same_latents_and_put_back() 
             )[film.split.held_out].mean()
         )
 
-    found = decoder_points(network, film, latents, parts, metrics, CPU, 32)
+    sample = ScoreSample.of(network, film, parts, metrics, CPU)
+    found = sample.decoder_points(latents, 32)
     assert [(p.weight_bits, p.decoder_bytes) for p in found] == [
         (16, 2 * 9 + 3 * 8 + 3 * 4),
         (8, 9 + 3 * 8 + 3 * 4),
@@ -250,7 +250,7 @@ def test_decoders_of_fewer_bits_are_scored_with_the_same_latents_and_put_back() 
         with rounded(network, {"colours"}, point.weight_bits):
             assert not torch.equal(network.colours, before["colours"])
             assert point.scores["error"]["held_out"] == pytest.approx(error(), rel=1e-5)
-    assert decoder_points(network, film, latents, parts, metrics, CPU, 8) == []
+    assert sample.decoder_points(latents, 8) == []
 
 
 def test_a_latent_that_is_not_finite_is_an_error() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.plugin_sources import METRIC
 from zoo.api.metric import Metric
 from zoo.base.records import Record
 from zoo.base.workspace import Workspace
@@ -24,19 +25,6 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
 from zoo.training.settings import Settings
-
-METRIC = """
-import zoo
-
-
-class Mine(zoo.Metric):
-    name = "{name}"
-    label = "a measure of one's own"
-    source = "a test"
-
-    def __call__(self, originals, reconstructions):
-        return (originals - reconstructions).abs().flatten(1).mean(dim=1) * {factor}
-"""
 
 
 class NoProgress:
@@ -60,7 +48,8 @@ class Author:
 
     def write(self, name: str = "mine", factor: int = 1, comment: str = "") -> None:
         """Write the file anew, as if the process were another one."""
-        (self.workspace / "mine.py").write_text(comment + METRIC.format(name=name, factor=factor))
+        source = METRIC.format(name=name).replace("dim=1)", f"dim=1) * {factor}")
+        (self.workspace / "mine.py").write_text(comment + source)
         self.forget()
 
     def forget(self) -> None:

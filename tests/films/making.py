@@ -102,6 +102,28 @@ def encode(
     return path
 
 
+def film_of(
+    folder: Path,
+    frame: av.VideoFrame,
+    codes: tuple[int, int, int],
+    full: bool = False,
+    size: str = "192x48",
+) -> Film:
+    """A film of a frame, with codes for matrix, primaries and transfer."""
+    name = "-".join(map(str, codes))
+    clip = encode(
+        folder / f"{name}.mkv",
+        [frame] * 3,
+        codec="ffv1",
+        pix_fmt=frame.format.name,
+        colorspace=codes[0],
+        color_primaries=codes[1],
+        color_trc=codes[2],
+        color_range=2 if full else 1,
+    )
+    return opened(clip, folder / name, size, crop="none")
+
+
 def opened(path: Path | Sequence[Path], folder: Path, size: str = "64x36", **given: Any) -> Film:
     """Ingest files in a workspace of their own; entry fields and settings by name."""
     files = (path,) if isinstance(path, Path) else tuple(path)

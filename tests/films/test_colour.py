@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from tests.films.making import encode, opened, planar, rgb, texture
+from tests.films.making import encode, film_of, opened, planar, rgb, texture
 from zoo.api.film_entry import Rect
 from zoo.base.errors import BadInput, ZooError
 from zoo.films.colour import Colour, matrix_to_rgb
@@ -38,23 +38,6 @@ def stripes(planes: Signals, bits: int = 10, full: bool = False) -> av.VideoFram
         [np.kron(plane[None], np.ones((48, 32))).astype(kind) for plane in coded],
         "yuv444p" if bits == 8 else f"yuv444p{bits}le",
     )
-
-
-def film_of(
-    folder: Path, frame: av.VideoFrame, codes: tuple[int, int, int], full: bool = False
-) -> Film:
-    """A film of a frame, with codes for matrix, primaries and transfer."""
-    clip = encode(
-        folder / f"{'-'.join(map(str, codes))}.mkv",
-        [frame] * 3,
-        codec="ffv1",
-        pix_fmt=frame.format.name,
-        colorspace=codes[0],
-        color_primaries=codes[1],
-        color_trc=codes[2],
-        color_range=2 if full else 1,
-    )
-    return opened(clip, folder / "-".join(map(str, codes)), "192x48", crop="none")
 
 
 def found(film: Film) -> npt.NDArray[np.int64]:

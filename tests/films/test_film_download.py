@@ -127,7 +127,7 @@ def test_what_is_no_film_is_one_line_and_leaves_nothing(
     path: str, said: str, site: Site, zoo: Zoo, workspace: Path
 ) -> None:
     done = zoo("films", "add", "clip.mp4", site.address + path)
-    assert done.code == 2 and done.err.count("\n") == 1 and said in done.err, done.err
+    done.check_refused(said)
     assert [entry.name for entry in workspace.iterdir()] == ["clip.mp4"]
 
 

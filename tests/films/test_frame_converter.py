@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.films.making import encode, opened, planar, rgb, texture
+from tests.films.making import encode, film_of, opened, planar, rgb, texture
 
 PATCHES = [(255, 255, 255), (128, 128, 128), (0, 0, 0), (200, 60, 40), (40, 180, 70), (50, 80, 210)]
 # Kr and Kb of each matrix, with the code that H.273 gives it.
@@ -206,17 +206,7 @@ def test_hdr_is_tone_mapped(tmp_path: Path, transfer: int, codes: list[float]) -
     luma = np.kron(np.array([codes]) * 876 + 64, np.ones((48, 32))).round().astype(np.uint16)
     neutral = np.full_like(luma, 512)
     frame = planar([luma, neutral, neutral], "yuv444p10le")
-    clip = encode(
-        tmp_path / "clip.mkv",
-        [frame] * 3,
-        codec="ffv1",
-        pix_fmt="yuv444p10le",
-        colorspace=9,
-        color_range=1,
-        color_trc=transfer,
-        color_primaries=9,
-    )
-    film = opened(clip, tmp_path, "192x48", crop="none")
+    film = film_of(tmp_path, frame, (9, 9, transfer))
     found = np.array(stripes(film.frames[1], len(codes)), dtype=int)
     grey = found.mean(axis=1)
     assert np.abs(found - grey[:, None]).max() <= 2, "greys stay grey"
@@ -228,17 +218,8 @@ def test_hdr_is_tone_mapped(tmp_path: Path, transfer: int, codes: list[float]) -
 
 def test_wide_gamut_is_brought_to_the_display(tmp_path: Path) -> None:
     def patch(primaries: int) -> np.ndarray:
-        clip = encode(
-            tmp_path / f"{primaries}.mkv",
-            [yuv([(60, 200, 60)] * 2, "bt709", False, 8)] * 2,
-            codec="ffv1",
-            pix_fmt="yuv444p",
-            colorspace=1,
-            color_range=1,
-            color_primaries=primaries,
-            color_trc=1,
-        )
-        film = opened(clip, tmp_path / str(primaries), "64x48", crop="none")
+        green = yuv([(60, 200, 60)] * 2, "bt709", False, 8)
+        film = film_of(tmp_path, green, (1, primaries, 1), size="64x48")
         return film.frames[0][:, 24, 32].astype(int)
 
     ordinary, p3 = patch(1), patch(12)

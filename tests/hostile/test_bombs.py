@@ -19,6 +19,7 @@ import pytest
 from tests.films.making import drifting, encode, opened
 from tests.hostile import seeds
 from tests.hostile.readers import CPU, READERS, outcome
+from tests.limited_memory import limited_memory
 from tests.report.synthetic_results import comparison
 from zoo.api.film_entry import FilmEntry, parse_fps
 from zoo.base.atomic_files import write_json
@@ -44,11 +45,8 @@ UNBOUNDED = {"video", "film_file", "rounded_film_file", "picture", "png", "pickl
 @pytest.fixture(autouse=True)
 def little_memory() -> Iterator[None]:
     """Let the process take few more addresses, so that taking gigabytes fails."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (held + 2 * GIBI, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+    with limited_memory(2 * GIBI):
+        yield
 
 
 def sparse(path: Path, size: int, begins: bytes = b"") -> Path:

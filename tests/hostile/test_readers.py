@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.hostile.readers import READERS, outcome
+from tests.limited_memory import limited_memory
 
 ROOM = 2 << 30
 """Bytes of addresses that the process may take while it reads, beside those it has."""
@@ -94,11 +94,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
 @pytest.fixture(autouse=True)
 def little_memory() -> Iterator[None]:
     """Let the process take few more addresses, so that taking gigabytes fails."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (held + ROOM, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+    with limited_memory(ROOM):
+        yield
 
 
 @pytest.mark.parametrize("name", READERS)

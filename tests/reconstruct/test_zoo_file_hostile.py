@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import lzma
-import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from tests.limited_memory import limited_memory
 from tests.reconstruct.small_model import film_in, train
 from zoo.api.samples_and_latents import MOST_CODES
 from zoo.base.errors import BadInput
@@ -63,11 +63,8 @@ def whole(films: Path, zoo: Callable, workspace: Path) -> Path:
 @pytest.fixture(autouse=True)
 def little_memory() -> Iterator[None]:
     """Let the process grow by little, so that taking gigabytes fails."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (held + 4 * ROOM, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+    with limited_memory(4 * ROOM):
+        yield
 
 
 def all_of(path: Path) -> int:

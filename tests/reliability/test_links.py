@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -76,41 +77,50 @@ def replace_by_link(workspace: Path, pattern: str, victim: Path) -> Path:
     return place
 
 
+@dataclass(frozen=True)
+class Linked:
+    """A workspace in which a link stands in place of a folder, and what lies where it leads."""
+
+    workspace: Path
+    place: Path
+    victim: Path
+    before: dict[str, bytes | None]
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the same lies where the link leads."""
+        return contents(self.victim) == self.before
+
+
+@pytest.fixture
+def linked(request: pytest.FixtureRequest, workshop: Callable[..., Path], tmp_path: Path) -> Linked:
+    """A link in place of the folder that the test's parameter names by a pattern."""
+    workspace, victim = workshop("report"), tmp_path / "victim"
+    place = replace_by_link(workspace, request.param, victim)
+    return Linked(workspace, place, victim, contents(victim))
+
+
 def id_of(value: str | tuple[str, ...]) -> str:
     words = [value] if isinstance(value, str) else [word for word in value if word in WORDS_IN_IDS]
     return " ".join(words).replace("/", ":")
 
 
-@pytest.mark.parametrize(("pattern", "words"), REFUSED, ids=id_of)
+@pytest.mark.parametrize(("linked", "words"), REFUSED, ids=id_of, indirect=["linked"])
 def test_nothing_is_written_or_removed_through_a_link(
-    warm: WarmProcess,
-    workshop: Callable[..., Path],
-    tmp_path: Path,
-    pattern: str,
-    words: tuple[str, ...],
+    warm: WarmProcess, linked: Linked, words: tuple[str, ...]
 ) -> None:
-    workspace = workshop("report")
-    place = replace_by_link(workspace, pattern, tmp_path / "victim")
-    before = contents(tmp_path / "victim")
-    said = one_line(warm.run(workspace, *words, settings=QUICK_SETTINGS), code=2)
-    assert f"{place.relative_to(workspace)} is a link" in said
-    assert contents(tmp_path / "victim") == before
-    assert place.is_symlink()
+    said = one_line(warm.run(linked.workspace, *words, settings=QUICK_SETTINGS), code=2)
+    assert f"{linked.place.relative_to(linked.workspace)} is a link" in said
+    assert linked.unchanged
+    assert linked.place.is_symlink()
 
 
-@pytest.mark.parametrize(("pattern", "words"), LEFT_ALONE, ids=id_of)
+@pytest.mark.parametrize(("linked", "words"), LEFT_ALONE, ids=id_of, indirect=["linked"])
 def test_what_a_link_points_to_is_left_alone(
-    warm: WarmProcess,
-    workshop: Callable[..., Path],
-    tmp_path: Path,
-    pattern: str,
-    words: tuple[str, ...],
+    warm: WarmProcess, linked: Linked, words: tuple[str, ...]
 ) -> None:
-    workspace = workshop("report")
-    replace_by_link(workspace, pattern, tmp_path / "victim")
-    before = contents(tmp_path / "victim")
-    succeeded(warm.run(workspace, *words, settings=QUICK_SETTINGS))
-    assert contents(tmp_path / "victim") == before
+    succeeded(warm.run(linked.workspace, *words, settings=QUICK_SETTINGS))
+    assert linked.unchanged
 
 
 @pytest.mark.slow
@@ -182,16 +192,12 @@ def test_top_folders_may_be_links_to_other_disks(
     assert differences(before, contents_of(workspace)) == []
 
 
-def test_a_link_in_one_run_fails_no_other(
-    warm: WarmProcess, workshop: Callable[..., Path], tmp_path: Path
-) -> None:
-    workspace = workshop("report")
-    replace_by_link(workspace, f"{RUN}/evaluation", tmp_path / "victim")
-    before = contents(tmp_path / "victim")
-    ended = warm.run(workspace, *COMPARE, settings=QUICK_SETTINGS)
+@pytest.mark.parametrize("linked", [f"{RUN}/evaluation"], ids=id_of, indirect=True)
+def test_a_link_in_one_run_fails_no_other(warm: WarmProcess, linked: Linked) -> None:
+    ended = warm.run(linked.workspace, *COMPARE, settings=QUICK_SETTINGS)
     assert ended.code == 1 and "evaluation is a link" in ended.out
     assert ended.out.count("failed") == 1
-    assert contents(tmp_path / "victim") == before
+    assert linked.unchanged
 
 
 def test_confined_refuses_links_below_the_root_only(tmp_path: Path) -> None:

@@ -68,6 +68,14 @@ def start(body: str, before: Callable[[], object] | None = None) -> subprocess.P
     return process
 
 
+def stopped(process: subprocess.Popen[str], *numbers: int) -> tuple[int, str, str]:
+    """Send signals to a process; its exit code, and what it still printed on both streams."""
+    for number in numbers:
+        process.send_signal(number)
+    out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, err
+
+
 @pytest.mark.parametrize(
     ("number", "code", "word"),
     [
@@ -79,18 +87,15 @@ def start(body: str, before: Callable[[], object] | None = None) -> subprocess.P
 def test_one_signal_stops_with_its_own_code_and_one_line(number: int, code: int, word: str) -> None:
     # The test runner may ignore the signal, as under `nohup`, and children inherit that.
     process = start(SLEEPS, lambda: signal.signal(number, signal.SIG_DFL))
-    process.send_signal(number)
-    _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == code
+    ended, _, err = stopped(process, number)
+    assert ended == code
     assert err.startswith(f"zoo: {word}, stopping (") and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("body", [SLEEPS, RESUMABLE, DEAF])
 def test_only_what_resumes_says_that_it_does(body: str) -> None:
-    process = start(body)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
+    code, _, err = stopped(start(body), signal.SIGINT)
+    assert code == 130
     assert (interrupts.RESUME in err) == (body == RESUMABLE), err
 
 
@@ -135,17 +140,13 @@ def test_verbs_that_keep_what_they_did_say_so(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ignored_at_start_stays_ignored(number: int) -> None:
     process = start(SLEEPS, lambda: signal.signal(number, signal.SIG_IGN))
-    process.send_signal(number)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
+    code, _, _ = stopped(process, number, signal.SIGINT)
+    assert code == 130
 
 
 def test_a_process_that_does_not_stop_is_ended() -> None:
-    process = start(DEAF)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (130, "deaf\n")
+    code, out, err = stopped(start(DEAF), signal.SIGINT)
+    assert (code, out) == (130, "deaf\n")
     assert "zoo: ended, as it had not stopped after" in err
 
 
@@ -154,10 +155,8 @@ def test_the_time_to_stop_and_its_last_line_take_less_than_three_seconds() -> No
 
 
 def test_a_training_in_a_step_that_does_not_end_is_ended() -> None:
-    process = start(STEPS_FOR_EVER)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 143
+    code, _, err = stopped(start(STEPS_FOR_EVER), signal.SIGTERM)
+    assert code == 143
     first, second = err.splitlines()
     assert "SIGTERM, stopping" in first and "ended, as it had not stopped after" in second
 
@@ -170,16 +169,14 @@ def test_a_second_signal_ends_at_once(body: str) -> None:
     while process.poll() is None:
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
+    code, _, err = stopped(process)
+    assert code == 130
     assert "zoo: ended at once" in err
 
 
 def test_saving_is_waited_for() -> None:
-    process = start(SAVES)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (143, "saved\n")
+    code, out, err = stopped(start(SAVES), signal.SIGTERM)
+    assert (code, out) == (143, "saved\n")
     assert "zoo: still saving" in err
 
 

@@ -109,6 +109,12 @@ def film(model: str, strip: str | None) -> FilmResult:
     )
 
 
+def media_result(task: str, subject: str, **fields: object) -> MediaResult:
+    size = {"frames": 512, "size": "256x144"}
+    speed = {"seconds": 0.1, "frames_per_second": 5120.0}
+    return MediaResult(task=task, subject=subject, **size | speed | fields)
+
+
 CODEC = {"latent": None, "steps": None, "train_seconds": None, "frames_per_second": None}
 
 
@@ -116,16 +122,9 @@ def summary() -> GpuSummary:
     """A run in which something of every kind went right and wrong."""
     apart = Resume(steps=8, stopped_at=4, equal=False, repeatable=True, difference=3e-7)
     shaky = Resume(steps=8, stopped_at=4, equal=False, repeatable=False, difference=1e-4)
-    media = MediaResult(
-        task="metric",
-        subject="lpips",
-        frames=512,
-        size="256x144",
-        seconds=0.1,
-        frames_per_second=5120.0,
-    )
-    ingest = media.model_copy(
-        update={"task": "ingest", "subject": "cuda", "source": "h264, 1920x1080"}
+    lpips, ingest = (
+        media_result("metric", "lpips"),
+        media_result("ingest", "cuda", source="h264, 1920x1080"),
     )
 
     def stage(name: str, *items: Item, **fields: object) -> dict[str, object]:
@@ -181,7 +180,7 @@ def summary() -> GpuSummary:
             )
         ),
         media=Stage[MediaResult](
-            **stage("media", done("lpips", media), done("ingest", ingest), state="failed",
+            **stage("media", done("lpips", lpips), done("ingest", ingest), state="failed",
                     error=["Traceback", "no film"])
         ),
         films=Stage[FilmResult](

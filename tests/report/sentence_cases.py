@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.report.gpu_summary import put as put_gpu
+from tests.report.sentence_results import TWO, changed, crossed, results_of, sized, without
 from tests.report.synthetic_results import (
-    METRICS,
     comparison,
-    film,
-    foreign,
     put_pictures,
     record,
     summary,
 )
 from zoo.base import numbers
-from zoo.base.records import LatentInfo, Record, Results
 from zoo.report.aggregate import ResultRow
 from zoo.report.costs import cost_table, timing_protocol
 from zoo.report.cross_film_matrix import cross_film_findings
@@ -42,65 +39,6 @@ from zoo.report.table import failure_note
 from zoo.report.write import write_report
 
 MISSING = "pca", "beta"
-TWO: Scores = {"sharp": [(0.1, 22.0)], "blurry": [(0.25, 26.0)]}
-
-
-def results_of(
-    models: Scores,
-    references: Scores | None = None,
-    codecs: Scores | None = None,
-    films: Sequence[str] = ("alpha", "beta"),
-) -> Results:
-    """Results with these scores on held-out frames of every film, and a little better seen."""
-    results = comparison()
-    results.films = [
-        film(name, name.title(), "CC0").model_copy(
-            update={"overlaps": {other: 0.0 for other in films if other != name}}
-        )
-        for name in films
-    ]
-    results.metrics = [metric.model_copy() for metric in METRICS if metric.name != "ssim"]
-    results.records = []
-    for scores, like in ((models, "sharp"), (references, "linear"), (codecs, "linear")):
-        for name, seeds in (scores or {}).items():
-            for own in films:
-                for seed, (lpips, psnr) in enumerate(seeds):
-                    one = record(like, own, seed=seed)
-                    one.model, one.pictures, one.rate = name, [], []
-                    one.run = f"runs/{own}/{name}/{seed}"
-                    if scores is codecs:
-                        one.kind, one.parameters = "codec", None
-                        one.latent = LatentInfo(
-                            numbers=None, bits=None, coded_bytes=20.0, decoder_bytes=None
-                        )
-                    one.scores = {
-                        "lpips": {"seen": summary(lpips - 0.05), "held_out": summary(lpips)},
-                        "psnr": {"seen": summary(psnr + 1), "held_out": summary(psnr)},
-                    }
-                    results.records.append(one)
-    return results
-
-
-def sized(results: Results, sizes: Mapping[str, float]) -> Results:
-    """The results with models, references and codecs that take these bytes per frame."""
-    for one in results.records:
-        if one.latent and one.model in sizes:
-            one.latent.coded_bytes = sizes[one.model]
-    return results
-
-
-def changed(results: Results, **fields: object) -> Results:
-    for one in results.records:
-        for name, value in fields.items():
-            setattr(one, name, value)
-    return results
-
-
-def without(results: Results, metric: str, part: str) -> Results:
-    for one in results.records:
-        if metric in one.scores:
-            one.scores[metric].pop(part, None)  # type: ignore[call-overload]
-    return results
 
 
 def findings_of_who_is_ahead() -> Iterator[tuple[str, list[str]]]:
@@ -200,7 +138,7 @@ def findings_of_who_is_ahead() -> Iterator[tuple[str, list[str]]]:
 def films_that_overlap() -> Iterator[tuple[str, list[str]]]:
     results = results_of(TWO, films=("alpha", "beta", "gamma"))
     results.films[0].overlaps = {"beta": 0.55, "gamma": 0.0}
-    results.records += _crossed(TWO, ("alpha", "beta", "gamma"))
+    results.records += crossed(TWO, ("alpha", "beta", "gamma"))
     yield "two of three films overlap: who is ahead", who_is_ahead(results)[-2:]
     yield "two of three films overlap: other films", cross_film_findings(results)
     results.films[1].overlaps = {"alpha": 0.1, "gamma": 0.03}
@@ -212,22 +150,6 @@ def films_that_overlap() -> Iterator[tuple[str, list[str]]]:
     yield "by reconstructions, in old records", who_is_ahead(results)[-2:]
 
 
-def _crossed(models: Scores, films: Sequence[str]) -> list[Record]:
-    found = []
-    for name, seeds in models.items():
-        for own in films:
-            for other in films:
-                for seed, (lpips, psnr) in enumerate(seeds if own != other else ()):
-                    one = foreign("sharp", own, other, seed)
-                    one.model = name
-                    one.scores = {
-                        "lpips": {"other": summary(lpips + 0.3)},
-                        "psnr": {"other": summary(psnr - 5)},
-                    }
-                    found.append(one)
-    return found
-
-
 def other_films() -> Iterator[tuple[str, list[str]]]:
     for title, models in (
         ("one model", {"sharp": [(0.1, 22.0)]}),
@@ -236,17 +158,17 @@ def other_films() -> Iterator[tuple[str, list[str]]]:
         ("three seeds, level", {"a": [(0.1, 20), (0.2, 20), (0.3, 20)], "b": [(0.25, 20)] * 3}),
     ):
         results = results_of(models)
-        results.records += _crossed(models, ("alpha", "beta"))
+        results.records += crossed(models, ("alpha", "beta"))
         yield title, cross_film_findings(results)
     results = results_of(TWO)
     for one in results.records:
         if one.trained_on == "beta":
             one.scores = {name: {"seen": parts["seen"]} for name, parts in one.scores.items()}
-    results.records += _crossed(TWO, ("alpha", "beta"))
+    results.records += crossed(TWO, ("alpha", "beta"))
     yield "frames were held out of one of two films", cross_film_findings(results)
     results = results_of(TWO)
     results.metrics = [metric for metric in results.metrics if metric.name == "psnr"]
-    results.records += _crossed(TWO, ("alpha", "beta"))
+    results.records += crossed(TWO, ("alpha", "beta"))
     yield "by a metric that is better the higher", cross_film_findings(results)
 
 
@@ -473,6 +395,3 @@ CHAPTERS = {
     "On a GPU": on_a_gpu,
     "A whole report": whole_report,
 }
-
-Scores = Mapping[str, Sequence[tuple[float, float]]]
-"""LPIPS and PSNR of each seed, by the name of a row."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -214,20 +214,33 @@ def cost(reference: bool) -> Cost:
     )
 
 
+def bare_record(model: str, film_name: str, **fields: Any) -> Record:
+    """A record of a model on the film that it was trained on, with nothing in it but `fields`."""
+    bare = {
+        "summary": "",
+        "role": "model",
+        "origin": "film-zoo 0.1.0",
+        "trained_on": film_name,
+        "evaluated_on": film_name,
+        "evaluation_fingerprint": "sha256:" + film_name[0] * 64,
+        "seed": 0,
+        "options": {},
+        "status": "ok",
+        "environment": ENVIRONMENT,
+    }
+    return Record(model=model, **bare | fields)
+
+
 def record(model: str, film_name: str, worse: float = 0.0, seed: int = 0) -> Record:
     lpips, psnr = SCORES[model]
     reference = model in REFERENCES
-    return Record(
-        model=model,
+    return bare_record(
+        model,
+        film_name,
         summary=f"what | {model} does",
         role="reference" if reference else "model",
-        origin="film-zoo 0.1.0",
-        trained_on=film_name,
-        evaluated_on=film_name,
-        evaluation_fingerprint="sha256:" + film_name[0] * 64,
         seed=seed,
         options={"width": 16},
-        status="ok",
         unequal_terms=[],
         tuned_on=[],
         waivers={},
@@ -250,7 +263,6 @@ def record(model: str, film_name: str, worse: float = 0.0, seed: int = 0) -> Rec
         takedown=takedown(model, film_name),
         cost=cost(reference),
         pictures=pictures(film_name, str(list(SCORES).index(model))),
-        environment=ENVIRONMENT,
     )
 
 
@@ -275,20 +287,8 @@ def foreign(model: str, trained_on: str, evaluated_on: str, seed: int = 0) -> Re
 
 
 def failed(model: str, film_name: str) -> Record:
-    return Record(
-        model=model,
-        summary="",
-        role="model",
-        origin="film-zoo 0.1.0",
-        trained_on=film_name,
-        evaluated_on=film_name,
-        evaluation_fingerprint="sha256:" + film_name[0] * 64,
-        seed=0,
-        options={},
-        status="failed",
-        reason="RuntimeError: out | of <memory>",
-        environment=ENVIRONMENT,
-    )
+    why = "RuntimeError: out | of <memory>"
+    return bare_record(model, film_name, status="failed", reason=why)
 
 
 METRICS = [

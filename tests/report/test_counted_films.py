@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.sentence_cases import TWO, results_of
+from tests.report.sentence_results import TWO, results_of
 from tests.report.synthetic_results import ENVIRONMENT, foreign
 from tests.report.synthetic_results import summary as summary_of
 from zoo.base.records import Results

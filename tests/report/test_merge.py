@@ -4,85 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.report.synthetic_results import (
-    ENVIRONMENT,
-    METRICS,
-    comparison,
-    put_pictures,
-    record,
-    series,
-)
+from tests.report.machines import Change, changed, contents, on_a_gpu, put, small
+from tests.report.synthetic_results import ENVIRONMENT, METRICS, record
 from tests.report.test_report_command import run
 from zoo.base.atomic_files import write_json
 from zoo.base.errors import BadInput
 from zoo.base.picture_style import fit_text, font, picture_text
-from zoo.base.records import Results, Series, SideBySide
+from zoo.base.records import Results, Series
 from zoo.base.untrusted_files import read_json
-from zoo.report import merge as merging
 from zoo.report.aggregate import environment_key, machines, result_rows
 from zoo.report.frame_strip import write_strip
 from zoo.report.merge import merge
-from zoo.report.results_folder import FilmSeries, named, read_results, series_row
+from zoo.report.results_folder import FilmSeries, named, series_row
 from zoo.report.viewer.content import film_content
-
-Change = Callable[[Results], None]
-MODELS = {"sharp", "blurry"}
-
-
-def small() -> Results:
-    """Two models on both films, each watching its own."""
-    results = comparison()
-    results.records = [
-        one for one in results.records if one.model in MODELS and one.trained_on == one.evaluated_on
-    ]
-    return results
-
-
-def on_a_gpu(results: Results, better: float = 0.1) -> Results:
-    """The same comparison by a machine that draws everything better, and looked at other frames."""
-    results.command = "zoo compare --films alpha,beta --device cuda"
-    results.created = "2025-01-02T05:00:00+01:00"
-    for one in results.records:
-        one.environment = one.environment.model_copy(
-            update={"device": "cuda", "device_name": "Test GPU"}
-        )
-        for part in one.scores["lpips"].values():
-            part.mean = (part.mean or 0) - better
-        for picture in one.pictures:
-            picture.frame += 1
-            picture.original = picture.original.replace(".png", "-gpu.png")
-            picture.reconstruction = picture.reconstruction.replace(".png", "-gpu.png")
-    return results
-
-
-def put(results: Results, folder: Path, scale: float = 1.0) -> Path:
-    """Write a results folder, the scores frame by frame times `scale`."""
-    put_pictures(results, folder)
-    for film in results.films:
-        if film.series:
-            frame_by_frame = series(results, film)
-            for row in frame_by_frame.rows:
-                row.scores["lpips"] = [v and v * scale for v in row.scores["lpips"]]
-            write_json(folder / film.series, frame_by_frame)
-    write_json(folder / "results.json", results)
-    return folder
-
-
-@pytest.fixture
-def cpu(tmp_path: Path) -> Path:
-    return put(small(), tmp_path / "cpu")
-
-
-@pytest.fixture
-def gpu(tmp_path: Path) -> Path:
-    return put(on_a_gpu(small()), tmp_path / "gpu", scale=0.5)
 
 
 @dataclass(frozen=True)
@@ -106,30 +46,6 @@ def merged(tmp_path_factory: pytest.TempPathFactory) -> Merged:
     results, report = merge([cpu, gpu], folder / "both")
     assert report == folder / "both" / "report.md"
     return Merged(cpu, gpu, report.parent, results, before)
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Merge without drawing the report, which takes seconds."""
-
-    def draw(results: Results, folder: Path, out: Path) -> None:
-        write_json(out / "results.json", results)
-
-    monkeypatch.setattr(merging, "build_report", draw)
-
-
-def changed(folder: Path, change: Change) -> None:
-    results = read_json(folder / "results.json", Results)
-    change(results)
-    write_json(folder / "results.json", results)
-
-
-def contents(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.endswith(".lock")
-    }
 
 
 def test_two_machines_are_merged_and_the_sources_stay_unchanged(merged: Merged) -> None:
@@ -235,111 +151,6 @@ def test_films_and_metrics_of_only_one_folder_are_kept(
     assert (report.parent / str(results.films[0].barcode)).is_file()
     assert [metric.name for metric in results.metrics] == [metric.name for metric in METRICS]
     assert all(metric.unavailable is None for metric in results.metrics)
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_videos_and_sheets_of_films_are_those_of_the_first_folder_that_has_them(
-    cpu: Path, gpu: Path, tmp_path: Path
-) -> None:
-    def beside(model: str, there: bool) -> Change:
-        def change(results: Results) -> None:
-            folder = tmp_path / model
-            film = results.films[0]
-            film.sheet = f"figures/sheet-{film.name}.webp"
-            panels = ["original", model]
-            film.side_by_side = SideBySide(
-                video="videos/side-by-side.mp4", panels=panels, sound=True
-            )
-            if there:
-                for name in (film.sheet, film.side_by_side.video):
-                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    (folder / name).write_text(f"{name} of {model}")
-
-        return change
-
-    changed(cpu, beside("cpu", there=False))
-    changed(gpu, beside("gpu", there=True))
-    results, report = merge([cpu, gpu], tmp_path / "both")
-    [alpha, beta] = results.films
-    assert (beta.sheet, beta.side_by_side) == (None, None)
-    assert alpha.sheet and alpha.side_by_side
-    assert alpha.side_by_side.panels == ["original", "gpu"]
-    for name, stood_at in (
-        (alpha.sheet, "figures/sheet-alpha.webp"),
-        (alpha.side_by_side.video, "videos/side-by-side.mp4"),
-    ):
-        assert name.startswith("merged/")
-        assert (report.parent / name).read_text() == f"{stood_at} of gpu"
-
-
-def beside(results: Results, models: list[str], folder: Path) -> None:
-    """A video of the first film beside some of its models, which all have videos of their own."""
-    film = results.films[0]
-    name = "videos/side-by-side.mp4"
-    film.side_by_side = SideBySide(video=name, panels=["original", *models], sound=True)
-    for one in results.records:
-        one.video = f"videos/{one.trained_on}/{one.model}.mp4"
-    (folder / "videos").mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(f"beside {models} in {folder.name}")
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize(
-    ("again", "scores", "video", "shown"),
-    [
-        # A run that was replaced is in no video, whether or not the later folder has another.
-        (["sharp"], 0.2, True, "beside ['sharp'] in later"),
-        (["sharp"], 0.2, False, None),
-        # These runs are still in the merge, the second one because it is the same one.
-        (["blurry"], 0.2, True, "beside ['sharp'] in earlier"),
-        (["sharp"], 0.0, False, "beside ['sharp'] in earlier"),
-    ],
-)
-def test_a_video_beside_models_shows_runs_whose_records_are_in_the_merge(
-    tmp_path: Path, again: list[str], scores: float, video: bool, shown: str | None
-) -> None:
-    earlier, later = small(), small()
-    later.records = [one for one in later.records if one.model in again]
-    for one in later.records:
-        one.scores["lpips"]["seen"].mean = (one.scores["lpips"]["seen"].mean or 0) + scores
-    beside(earlier, ["sharp"], tmp_path / "earlier")
-    if video:
-        beside(later, again, tmp_path / "later")
-    folders = [put(earlier, tmp_path / "earlier"), put(later, tmp_path / "later")]
-    results, report = merge(folders, tmp_path / "both")
-    found = results.films[0].side_by_side
-    assert (found and (report.parent / found.video).read_text()) == shown
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("start", [0, 7])
-def test_videos_that_begin_at_another_frame_are_left_out(
-    cpu: Path, gpu: Path, tmp_path: Path, start: int
-) -> None:
-    def filmed(folder: Path, start: int) -> Change:
-        def change(results: Results) -> None:
-            film = results.films[0]
-            film.video, film.video_start = f"{film.name}.mp4", start
-            (folder / film.video).write_text("the film")
-            for one in results.records:
-                one.video = "row.mp4"
-            (folder / "row.mp4").write_text("a row")
-
-        return change
-
-    changed(cpu, filmed(cpu, 7))
-    changed(gpu, filmed(gpu, start))
-    results, _ = merge([cpu, gpu], tmp_path / "both")
-    [film] = [film for film in results.films if film.video]
-    assert film.video_start == 7
-    counts = [
-        sum(record.evaluated_on == film.name for record in read_results(folder).records)
-        for folder in (cpu, gpu)
-    ]
-    own = [record for record in results.records if record.evaluated_on == film.name]
-    assert len(own) == sum(counts)
-    kept = sum(counts) if start == 7 else counts[0]
-    assert sum(record.video is not None for record in own) == kept
 
 
 @pytest.mark.usefixtures("undrawn")

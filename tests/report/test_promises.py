@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.sentence_cases import results_of
+from tests.report.sentence_results import results_of
 from tests.report.synthetic_results import takedown
 from zoo.base.records import DecoderPoint, Results
 from zoo.report import rate_distortion

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from tests.report.synthetic_results import METRICS, comparison, failed, foreign, record
 from tests.report.synthetic_results import film as a_film
-from zoo.base.records import LatentInfo, RatePoint, Record, Results
+from zoo.base.records import LatentInfo, RatePoint, Record
 from zoo.report.cross_film_matrix import MOST_NUMBERS, plot_cross_film
 from zoo.report.rate_distortion import (
     Curve,
@@ -84,16 +84,9 @@ def test_latents_and_bit_depths_of_a_model_are_one_curve_and_so_are_a_codecs_rat
         one.latent = LatentInfo(numbers=None, bits=None, coded_bytes=size, decoder_bytes=None)
         return one
 
-    results = Results(
-        created="",
-        command="",
-        preset="",
-        budget="",
-        batch=1,
-        films=[a_film("orchard", "", None)],
-        metrics=METRICS,
-        records=[at(100), at(50), coded(60), coded(30)],
-    )
+    results = comparison()
+    results.films = [a_film("orchard", "", None)]
+    results.records = [at(100), at(50), coded(60), coded(30)]
     psnr = next(metric for metric in METRICS if metric.name == "psnr")
     model, codec = curves(results, results.films[0], psnr)
     assert [(point.latent, point.bits, point.bytes_per_frame) for point in model.points] == [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,18 @@ def contents(folder: Path) -> dict[str, str]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+@contextmanager
+def unchanged(*folders: Path) -> Iterator[None]:
+    """Fail unless all that lies in these folders is afterwards as it was before."""
+
+    def found() -> list[tuple[list[Path], dict[str, str]]]:
+        return [(sorted(folder.rglob("*")), contents(folder)) for folder in folders]
+
+    before = found()
+    yield
+    assert found() == before
 
 
 def put(folder: Path, text: str, *names: str) -> Results:
@@ -101,11 +113,9 @@ def test_a_new_report_replaces_the_old_one_and_no_file_of_the_user(earlier: Path
     "error", [KeyboardInterrupt(), ZooError("no latents"), OSError(28, "full")]
 )
 def test_a_failed_report_leaves_the_old_one_complete(earlier: Path, error: BaseException) -> None:
-    before = contents(earlier)
-    with pytest.raises(type(error)), new_report(earlier) as new:
+    with unchanged(earlier), pytest.raises(type(error)), new_report(earlier) as new:
         put(new, "new", "beta")
         raise error
-    assert contents(earlier) == before
 
 
 def _moves(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -> None:
@@ -190,10 +200,8 @@ def test_a_report_is_not_written_or_removed_through_a_link(
     tmp_path: Path, earlier: Path, victim: Path, part: str
 ) -> None:
     linked(earlier, part, victim)
-    before = contents(victim), contents(earlier)
-    with pytest.raises(BadInput, match=f"{part} is a link"):
+    with unchanged(victim, earlier), pytest.raises(BadInput, match=f"{part} is a link"):
         replace(earlier, "new", "beta")
-    assert (contents(victim), contents(earlier)) == before
     if part.count("/") < 2:
         with pytest.raises(BadInput, match=f"{part} is a link"):
             check_folder(earlier)
@@ -201,18 +209,16 @@ def test_a_report_is_not_written_or_removed_through_a_link(
     # written, and is nothing to a report that needs it for neither.
     folder, results = untrusted(tmp_path)
     linked(folder, part, victim)
-    with suppress(BadInput):
+    with unchanged(victim), suppress(BadInput):
         write_report(results, folder)
-    assert contents(victim) == before[0]
 
 
 def test_a_file_named_through_a_link_is_not_removed(earlier: Path, victim: Path) -> None:
     linked(earlier, "figures/frames/alpha", victim)
     (victim / "original").mkdir()
     (victim / "original" / "000004.png").write_text("precious")
-    before = contents(victim)
-    replace(earlier, "new", "beta")
-    assert contents(victim) == before
+    with unchanged(victim):
+        replace(earlier, "new", "beta")
 
 
 @pytest.mark.parametrize("name", ["report.md", "report.html", "results.csv", "results.json"])
@@ -224,9 +230,8 @@ def test_a_file_that_is_a_link_is_replaced_and_not_followed(
     if name == "results.json":
         write_results(victim / "report.md", comparison())
     link(victim / "report.md", earlier / name)
-    before = contents(victim)
-    replace(earlier, "new", "beta")
-    assert contents(victim) == before
+    with unchanged(victim):
+        replace(earlier, "new", "beta")
     assert not (earlier / name).is_symlink()
 
 
@@ -238,10 +243,9 @@ def test_temporary_folders_that_are_links_are_not_followed(
         (victim / inside).mkdir(parents=True)
         (victim / inside / "file").write_text("precious")
     (earlier / name).symlink_to(victim)
-    before = sorted(victim.rglob("*"))
-    sweep_below(earlier)
-    replace(earlier, "new", "beta")
-    assert sorted(victim.rglob("*")) == before
+    with unchanged(victim):
+        sweep_below(earlier)
+        replace(earlier, "new", "beta")
 
 
 @pytest.mark.parametrize("name", ["new", "old", ".lock"])
@@ -252,9 +256,8 @@ def test_links_in_a_temporary_folder_are_not_followed(
     (earlier / ".tmp-0000").mkdir()
     target = victim / "made-by-a-lock" if name == ".lock" else victim
     (earlier / ".tmp-0000" / name).symlink_to(target)
-    before = sorted(victim.rglob("*"))
-    sweep_below(earlier)
-    assert sorted(victim.rglob("*")) == before
+    with unchanged(victim):
+        sweep_below(earlier)
 
 
 @pytest.mark.parametrize("stale", ['["../victim/app.js", "/etc/hosts", 7]', "{}", "no JSON"])
@@ -263,9 +266,8 @@ def test_a_list_of_stale_files_cannot_point_outside(
 ) -> None:
     (earlier / ".ready").mkdir()
     (earlier / ".ready" / ".stale.json").write_text(stale)
-    before = contents(victim)
-    replace(earlier, "new", "beta")
-    assert contents(victim) == before
+    with unchanged(victim):
+        replace(earlier, "new", "beta")
 
 
 def test_a_file_in_place_of_a_folder_is_refused_before_anything_changes(
@@ -273,10 +275,8 @@ def test_a_file_in_place_of_a_folder_is_refused_before_anything_changes(
 ) -> None:
     (earlier / "viewer").rename(earlier.parent / "moved-away")
     (earlier / "viewer").write_text("mine")
-    before = contents(earlier)
-    with pytest.raises(BadInput, match="viewer is a file"):
+    with unchanged(earlier), pytest.raises(BadInput, match="viewer is a file"):
         replace(earlier, "new", "beta")
-    assert contents(earlier) == before
     (earlier / "viewer").unlink()
     (earlier / "report.md").unlink()
     (earlier / "report.md").mkdir()

@@ -6,27 +6,17 @@ import csv
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image
 
-from tests.report.synthetic_results import (
-    FRAMES,
-    HOSTILE_MODEL,
-    SCORES,
-    colour,
-    comparison,
-    failed,
-    put_pictures,
-)
-from zoo.base import picture_style
+from tests.fresh_process import imports_none_of
+from tests.report.synthetic_results import HOSTILE_MODEL, comparison, failed
 from zoo.base.errors import BadInput
-from zoo.base.records import Picture, Results, Series, SideBySide
+from zoo.base.records import Results, Series, SideBySide
 from zoo.base.untrusted_files import read_json
-from zoo.report import frame_strip, results_folder
+from zoo.report import results_folder
 from zoo.report.write import write_report
 
 MODELS = ["sharp", "blurry", "evil"]
@@ -48,19 +38,10 @@ def rows_of(text: str, heading: str) -> list[list[str]]:
     return rows
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report that the tests only read."""
-    folder = tmp_path_factory.mktemp("results")
-    results = comparison()
-    put_pictures(results, folder)
-    assert write_report(results, folder) == folder / "report.md"
-    return folder
-
-
-@pytest.fixture(scope="module")
-def text(written: Path) -> str:
-    return (written / "report.md").read_text(encoding="utf-8")
+def first_row(text: str, heading: str) -> dict[str, str]:
+    """The cells of the first row of that table, by the names of the columns."""
+    header, _, first, *_ = rows_of(text, heading)
+    return dict(zip(header, first, strict=True))
 
 
 def test_json_is_strict_and_reads_back_as_it_was(written: Path) -> None:
@@ -141,8 +122,7 @@ def test_numbers_have_the_digits_of_their_metric(text: str) -> None:
 
 
 def test_across_films_is_the_mean_over_films(text: str) -> None:
-    header, _, *rows = rows_of(text, "\n## Across films")
-    sharp = dict(zip(header, rows[0], strict=True))
+    sharp = first_row(text, "\n## Across films")
     assert sharp["PSNR dB<br>held out ↑"] == "22.96"
     assert sharp["PSNR dB<br>seen ↑"] == "23.96"
     assert sharp["LPIPS (AlexNet)<br>held out ↓"] == "**0.105**"
@@ -259,87 +239,6 @@ def test_every_picture_exists_and_has_a_text(text: str, written: Path) -> None:
         assert (written / path).stat().st_size < 300_000
 
 
-def test_a_strip_shows_every_row_and_frame_in_its_place(text: str, written: Path) -> None:
-    with Image.open(written / "figures/strip-alpha.webp") as picture:
-        strip = picture.convert("RGB")
-    width, height = 192, 108
-    gap = frame_strip.GAP
-    lefts = [i * (width + gap) for i in range(3)]
-    lefts += [lefts[-1] + width + frame_strip.PART_GAP + i * (width + gap) for i in range(2)]
-    first = strip.width - frame_strip.MARGIN - width - lefts[-1]
-    assert first - frame_strip.MARGIN in range(frame_strip.GUTTER, frame_strip.WIDEST_GUTTER + 1)
-    lefts = [first + left for left in lefts]
-    order = ["original", "sharp", HOSTILE_MODEL, "blurry", "linear", "still"]
-    for index, name in enumerate(order):
-        slug = name if name == "original" else str(list(SCORES).index(name))
-        top = frame_strip.HEADER + frame_strip.MARGIN + index * (height + gap)
-        for left, frame in zip(lefts, FRAMES, strict=True):
-            for x, y in ((left + 9, top + 9), (left + width - 10, top + height - 10)):
-                # The strip is coded with a loss; its neighbours' colours are further away.
-                found, put = strip.getpixel((x, y)), colour(slug, frame)
-                assert max(abs(a - b) for a, b in zip(found, put, strict=True)) <= 8
-    assert "00:00:00.160 (typical, seen)" in text
-    assert "00:00:03.880 (worst, held out)" in text
-
-
-def test_a_model_called_original_does_not_replace_the_film_in_a_strip(
-    results: Results, folder: Path
-) -> None:
-    alpha = results.films[0]
-    own = [one for one in results.records if one.trained_on == one.evaluated_on == "alpha"]
-    results.records = [one for one in own if one.model == "sharp"]
-    expected = frame_strip.write_strip(results, alpha, folder, folder / "expected.webp")
-    results.records[0].model = "original"
-    strip = frame_strip.write_strip(results, alpha, folder, folder / "strip.webp")
-    assert strip and expected and strip.rows == ("original", "original")
-    with Image.open(folder / "strip.webp") as found, Image.open(folder / "expected.webp") as wanted:
-        # Coded with a loss, beside another name.
-        far = ImageChops.difference(found, wanted).crop((200, 60, found.width, found.height))
-        assert max(most for _, most in far.getextrema()) <= 8
-
-
-def test_no_label_of_a_strip_is_cut(results: Results, folder: Path) -> None:
-    lines, _ = frame_strip._lines(results, results.films[0], folder)
-    lines.append(frame_strip._Line("x264", ("a",), "codec, saw all frames", {}))
-    gutter = frame_strip._gutter(lines)
-    for line in lines:
-        for text, size, bold in frame_strip._words(line):
-            shown = picture_style.wrap_text(text, gutter - 12, size, bold)
-            assert "…" not in "".join(shown) or "…" in text, shown
-            assert all(picture_style.font(size, bold).getlength(t) <= gutter - 12 for t in shown)
-    picture = lines[0].files and results.records[0].pictures[0]
-    assert isinstance(picture, Picture) and frame_strip._codes(picture, 60) == [
-        picture.kind,
-        picture.time_code,
-    ]
-
-
-def test_text_is_broken_where_words_end_before_it_is_cut() -> None:
-    assert picture_style.wrap_text("codec, saw all frames", 90, 12) == ["codec, saw all", "frames"]
-    assert picture_style.wrap_text("broad2016_published", 120, 15, bold=True) == [
-        "broad2016_",
-        "published",
-    ]
-    assert picture_style.wrap_text("one two three four", 40, 12)[-1].endswith("…")
-
-
-def test_the_strip_of_a_film_without_a_licence_has_a_warning(text: str) -> None:
-    alpha, beta = text.split("\n## beta")
-    assert "No licence is stated for this film" in alpha
-    assert "No licence is stated for this film" not in beta
-
-
-def test_missing_pictures_leave_a_mark_and_never_a_crash(results: Results, folder: Path) -> None:
-    broken = next(r for r in results.records if r.evaluated_on == "beta").pictures[0]
-    (folder / broken.reconstruction).write_bytes(b"no picture")
-    for path in (folder / "figures/frames/alpha/original").iterdir():
-        path.unlink()
-    text = write_report(results, folder).read_text()
-    assert "1 picture of this strip could not be read." in text
-    assert "No strip: the records name no pictures of this film, or the files are missing." in text
-    assert "strip-alpha" not in text
-
-
 def test_a_record_cannot_point_out_of_the_folder(results: Results, folder: Path) -> None:
     results.records[0].pictures[0].original = "../../secret.png"
     with pytest.raises(BadInput, match="outside the results folder"):
@@ -397,14 +296,7 @@ def test_without_measurements_the_report_says_so_and_has_no_plots(
 
 
 def test_a_report_needs_neither_torch_nor_a_video_library() -> None:
-    code = (
-        "import sys, zoo.report.write, zoo.cli.report;"
-        "print([name for name in ('torch', 'av', 'lpips', 'timm') if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.strip() == "[]"
+    imports_none_of({"torch", "av", "lpips", "timm"}, "import zoo.report.write, zoo.cli.report")
 
 
 def test_the_series_of_a_film_is_read_once(

@@ -5,26 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.report.synthetic_results import ENVIRONMENT, bare_record
 from zoo.base.atomic_files import write_json
-from zoo.base.records import Environment, Record, Summary, TrainingReceived
+from zoo.base.records import Summary, TrainingReceived
 from zoo.base.workspace import Workspace
 from zoo.training.run_folder import RunFile, RunFolder, RunState, TrainingConfig
 from zoo.training.runs import Run, find_runs
 
-ENVIRONMENT = Environment(
-    device="cpu",
-    device_name="Abacus",
-    precision="32-true",
-    memory_format="channels_last",
-    threads=1,
-    python="3.11",
-    torch="2",
-    cuda=None,
-    pyav="1",
-    ffmpeg="1",
-    film_zoo="0.1.0",
-    commit=None,
-)
+HERE = ENVIRONMENT.model_copy(update={"device_name": "Abacus"})
 
 
 class RunMaker:
@@ -60,7 +48,7 @@ class RunMaker:
             RunFile(
                 state=state,
                 config=config,
-                environment=ENVIRONMENT,
+                environment=HERE,
                 training=received,
             )
         )
@@ -73,25 +61,20 @@ class RunMaker:
         folder.log.write_text(json.dumps(entry) + "\n")
         (folder.path / ".lock").touch()
         if scores:
-            record = Record(
-                model=model,
-                summary="",
-                role="model",
-                origin="a test 0",
-                trained_on=film,
-                evaluated_on=film,
-                evaluation_fingerprint="f",
+            record = bare_record(
+                model,
+                film,
+                origin=config.origin,
+                evaluation_fingerprint=config.film_fingerprint,
                 seed=seed,
-                options={},
-                status="ok",
+                environment=HERE,
                 scores={
                     metric: {
                         part: Summary(frames=9, mean=mean, sd=0.1, lowest=0, highest=1)
                         for part, mean in parts.items()
                     }
                     for metric, parts in scores.items()
-                },  # type: ignore[arg-type]
-                environment=ENVIRONMENT,
+                },
             )
             write_json(folder.evaluation(film) / "record.json", record)
         return folder

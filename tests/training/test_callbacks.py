@@ -167,7 +167,7 @@ def test_words_that_name_no_tracker_are_refused(zoo: Callable, workspace: Path) 
         (",", "--track names none; there are: "),
     ):
         said = zoo(*TRAIN, "--track", words)
-        assert said.code == 2 and expected in said.err and said.err.count("\n") == 1
+        said.check_refused(expected)
     assert list(workspace.iterdir()) == []
 
 

@@ -17,7 +17,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.tiny_runs import CPU, StopAtStep, breaking_ae, config_of
+from benchmarks.step_profile import StopAfter
+from tests.training.tiny_runs import CPU, breaking_ae, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Options, Step
 from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base import interrupts
@@ -78,7 +79,7 @@ def test_a_stopped_and_resumed_training_equals_an_undisturbed_one(
     # 36 training frames in batches of 4: step 9 begins an epoch.
     folder = RunFolder(tmp_path)
     with pytest.raises(Interrupted, match=f"stopped at step {stop_at} "):
-        train(folder, config, film, CPU, stop=StopAtStep(stop_at))
+        train(folder, config, film, CPU, stop=StopAfter(stop_at))
     assert folder.state == "interrupted"
     events: list[TrainingEvent] = []
     train(folder, config, film, CPU, callback=events.append, stop=StopRequest())
@@ -95,7 +96,7 @@ def test_a_stopped_training_counts_as_saving_until_its_curves_are_drawn(
     saving = []
     monkeypatch.setattr(run_writer, "plot_curves", lambda *_: saving.append(interrupts._saving > 0))
     with pytest.raises(Interrupted):
-        train(RunFolder(tmp_path), config, film, CPU, stop=StopAtStep(1))
+        train(RunFolder(tmp_path), config, film, CPU, stop=StopAfter(1))
     assert saving == [True]
 
 

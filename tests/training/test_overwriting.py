@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.training.tiny_runs import CPU, StopAtStep, config_of
+from benchmarks.step_profile import StopAfter
+from tests.training.tiny_runs import CPU, config_of
 from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.errors import CannotWrite
 from zoo.base.interrupts import Interrupted
@@ -79,7 +80,7 @@ def test_a_replacement_that_was_stopped_is_resumed_by_the_same_command(
     folder = ensure_trained(workspace, config, film, CPU)
     before = contents(folder.path)
     with pytest.raises(Interrupted):
-        ensure_trained(workspace, config, film, CPU, overwrite=True, stop=StopAtStep(10))
+        ensure_trained(workspace, config, film, CPU, overwrite=True, stop=StopAfter(10))
     assert contents(folder.path) == before and folder.state == "finished"
     steps: list[int] = []
     ensure_trained(

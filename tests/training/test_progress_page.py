@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.training.tiny_runs import CPU, TINY, StopAtStep, config_of
+from benchmarks.step_profile import StopAfter
+from tests.training.tiny_runs import CPU, TINY, config_of
 from zoo.api.recipe_and_events import TrainingEvent
 from zoo.base.interrupts import Interrupted
 from zoo.base.locks import IN_FOLDER, exclusive_lock
@@ -43,7 +44,7 @@ def test_the_page_follows_a_training_to_its_end(
     monkeypatch.setattr(run_writer, "write_progress_page", begins)
     config = config_of("ae", film)
     with pytest.raises(Interrupted):
-        train(folder, config, film, CPU, callback=callback, stop=StopAtStep(12))
+        train(folder, config, film, CPU, callback=callback, stop=StopAfter(12))
     assert REFRESH in first[0] and "<polyline" not in first[0]
     stopped = (tmp_path / PAGE).read_text()
     assert "interrupted, 50.0%" in stopped and REFRESH not in stopped

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.training.tiny_runs import CPU, SIZE, StopAtStep, config_of
+from benchmarks.step_profile import StopAfter
+from tests.training.tiny_runs import CPU, SIZE, config_of
 from zoo.api.autoencoder import Autoencoder, Batch, Loss, Losses, Optimizer, Options, Step
 from zoo.base.errors import BrokenContract
 from zoo.base.interrupts import Interrupted
@@ -216,7 +217,7 @@ def check_resumes_to_the_bit(config: TrainingConfig, film: Film, folder: Path) -
     train(whole, config, film, CPU)
 
     with pytest.raises(Interrupted):
-        train(parts, config, film, CPU, stop=StopAtStep(7))
+        train(parts, config, film, CPU, stop=StopAfter(7))
     torch.rand(1234)
     train(parts, config, film, CPU)
     assert whole.weights.read_bytes() == parts.weights.read_bytes()

@@ -12,19 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import zoo
 from tests.training.tiny_runs import CPU, SIZE, TINY, config_of
-from zoo.api.autoencoder import (
-    Autoencoder,
-    Batch,
-    Group,
-    Loss,
-    Losses,
-    Optimizer,
-    Options,
-    Players,
-    Step,
-)
-from zoo.api.recipe_and_events import Recipe
 from zoo.base.errors import BadInput
 from zoo.conformance.fixtures import scene
 from zoo.films.ingested_film import Film
@@ -36,7 +25,7 @@ from zoo.training.settings import Settings
 from zoo.training.step import TrainingStep
 
 
-class Line(Autoencoder):
+class Line(zoo.Autoencoder):
     """A matrix down and one up, a frozen network to compare with, and a number to be logged."""
 
     name, summary = "line", "for this test"
@@ -49,12 +38,12 @@ class Line(Autoencoder):
     def training_modules(self):
         return {"frozen": nn.Linear(3, 1).requires_grad_(False), "critic": nn.Linear(3, 1)}
 
-    def players(self) -> Players:
-        own = [Group(self.down.parameters(), lr=0.0), Group(self.up.parameters())]
+    def players(self) -> zoo.Players:
+        own = [zoo.Group(self.down.parameters(), lr=0.0), zoo.Group(self.up.parameters())]
         return {"autoencoder": own, "critic": self.critic.parameters()}
 
-    def optimizer(self, player: str) -> Optimizer:
-        return Optimizer("momentum", lr=0.1, clip=None)
+    def optimizer(self, player: str) -> zoo.Optimizer:
+        return zoo.Optimizer("momentum", lr=0.1, clip=None)
 
     def encode(self, frames: Tensor) -> Tensor:
         return self.down(frames.flatten(1))
@@ -63,14 +52,14 @@ class Line(Autoencoder):
         shape = (-1, 3, self.size.height, self.size.width)
         return self.up(latent).sigmoid().reshape(shape)
 
-    def losses(self, batch: Batch, step: Step) -> Losses:
+    def losses(self, batch: zoo.Batch, step: zoo.Step) -> zoo.Losses:
         noisy = self.encode(batch.frames + 0.1 * step.rand_like(batch.frames))
         error = (self.decode(noisy) - batch.frames).square().mean()
         cost = self.critic(self.frozen.weight * error.detach()).square().sum()
         number = torch.tensor(float(step.number))
         return {
-            "autoencoder": Loss({"pixel": error}, logged={"number": number}),
-            "critic": Loss({"cost": cost}),
+            "autoencoder": zoo.Loss({"pixel": error}, logged={"number": number}),
+            "critic": zoo.Loss({"cost": cost}),
         }
 
 
@@ -78,27 +67,27 @@ def build_line() -> Line:
     from zoo.plugins.model_building import add_training_modules
 
     torch.manual_seed(0)
-    model = Line(SIZE, Options(latent=4))
+    model = Line(SIZE, zoo.Options(latent=4))
     add_training_modules(model)
     return model.train()
 
 
-def weights_after(recipe: Recipe, steps: int = 3) -> dict[str, Tensor]:
+def weights_after(recipe: zoo.Recipe, steps: int = 3) -> dict[str, Tensor]:
     step = TrainingStep(build_line(), launch(CPU, "32-true", 4), recipe=recipe, steps=steps)
     for number in range(steps):
-        step(Batch.numbered(scene(4, SIZE)), number / steps)
+        step(zoo.Batch.numbered(scene(4, SIZE)), number / steps)
     return dict(step.model.state_dict())
 
 
 def test_gradient_accumulation_gives_the_step_of_the_whole_batch() -> None:
-    whole, parts = weights_after(Recipe()), weights_after(Recipe(accumulate=4))
+    whole, parts = weights_after(zoo.Recipe()), weights_after(zoo.Recipe(accumulate=4))
     assert not torch.equal(whole["up.weight"], build_line().state_dict()["up.weight"])
     for name, tensor in whole.items():
         torch.testing.assert_close(parts[name], tensor, rtol=1e-4, atol=1e-6)
 
 
 def test_a_parameter_group_has_its_own_learning_rate() -> None:
-    before, after = build_line().state_dict(), weights_after(Recipe())
+    before, after = build_line().state_dict(), weights_after(zoo.Recipe())
     assert torch.equal(before["down.weight"], after["down.weight"])
     assert not torch.equal(before["up.weight"], after["up.weight"])
 
@@ -106,12 +95,12 @@ def test_a_parameter_group_has_its_own_learning_rate() -> None:
 @pytest.mark.parametrize(
     ("recipe", "rates"),
     [
-        (Recipe(warm_up=0.1), [0.02, 1.0, 0.0347, 0.02]),
-        (Recipe(warm_up=0.1, schedule="linear", final_lr=0.0), [0.0, 1.0, 0.1111, 0.0]),
-        (Recipe(warm_up=0.0, schedule="constant", lr=0.5), [0.5] * 4),
+        (zoo.Recipe(warm_up=0.1), [0.02, 1.0, 0.0347, 0.02]),
+        (zoo.Recipe(warm_up=0.1, schedule="linear", final_lr=0.0), [0.0, 1.0, 0.1111, 0.0]),
+        (zoo.Recipe(warm_up=0.0, schedule="constant", lr=0.5), [0.5] * 4),
     ],
 )
-def test_learning_rates_follow_the_recipe(recipe: Recipe, rates: list[float]) -> None:
+def test_learning_rates_follow_the_recipe(recipe: zoo.Recipe, rates: list[float]) -> None:
     found = [recipe.learning_rate(progress) for progress in (0.0, 0.1, 0.9, 1.0)]
     assert found == pytest.approx(rates, abs=0.02)
     assert found[3] == pytest.approx(rates[3], abs=1e-9)
@@ -131,7 +120,7 @@ def test_a_recipe_changes_the_run_id_and_bad_ones_are_refused(film: Film) -> Non
     with pytest.raises(BadInput, match=r"ae: the recipe's schedule .* cannot be 'wavy'"):
         config(schedule="wavy")
     with pytest.raises(pydantic.ValidationError):
-        Recipe(accumulate=0)
+        zoo.Recipe(accumulate=0)
 
 
 @pytest.mark.parametrize("clip", ["0", "-1", "nan"])
@@ -177,12 +166,12 @@ def test_a_training_module_may_not_reuse_an_attribute_name() -> None:
             return {"down": nn.Linear(1, 1)}
 
     with pytest.raises(ValueError, match="training_modules has 'down', which the model has"):
-        add_training_modules(Taken(SIZE, Options(latent=4)))
+        add_training_modules(Taken(SIZE, zoo.Options(latent=4)))
 
 
 def test_the_noise_of_a_part_is_its_rows_of_the_whole_noise() -> None:
-    def step(part: int = 0, parts: int = 1) -> Step:
-        return Step(torch.tensor(0.5), 3, torch.Generator().manual_seed(1), part, parts)
+    def step(part: int = 0, parts: int = 1) -> zoo.Step:
+        return zoo.Step(torch.tensor(0.5), 3, torch.Generator().manual_seed(1), part, parts)
 
     whole = step().rand_like(torch.empty(6, 2))
     assert whole.min() >= 0 and whole.max() < 1 and whole.std() > 0.1

@@ -6,7 +6,6 @@ import torch
 
 from zoo.api.autoencoder import Autoencoder
 from zoo.base.frame_size import FrameSize
-from zoo.base.interrupts import StopRequest
 from zoo.films.ingested_film import Film
 from zoo.plugins.registry import registry
 from zoo.training.run_folder import TrainingConfig
@@ -36,18 +35,6 @@ def config_of(model: str, film: Film, **changes: object) -> TrainingConfig:
         **changes,
     }
     return TrainingConfig.model_validate(settings)
-
-
-class StopAtStep(StopRequest):
-    """Asks to stop before the step of this number is taken."""
-
-    def __init__(self, step: int) -> None:
-        self.steps_left = step
-
-    @property
-    def asked(self) -> bool:  # type: ignore[override]
-        self.steps_left -= 1
-        return self.steps_left < 0
 
 
 def breaking_ae(from_step: int) -> type[Autoencoder]:

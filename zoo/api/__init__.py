@@ -1,1 +1,1 @@
-"""What a plugin author sees: the contracts of models, codecs, metrics and report sections."""
+"""The contracts that plugin authors implement: models, codecs, metrics, report sections."""

@@ -1,8 +1,8 @@
-"""The contract for an architecture, version 2: what a plugin author writes, and nothing more.
+"""The contract for an architecture, version 2: all that a plugin author has to write.
 
-A model turns frames into latents and latents into frames, names its players, and says what
-each player's loss is. Training loops, optimiser calls, devices, metrics and plots belong to
-the zoo. The smallest model is about thirty lines; `docs/plugins.md` has it.
+A model encodes frames into latents, decodes latents into frames, names its players and
+defines each player's loss. The zoo does the rest: training loops, optimiser calls, devices,
+metrics and plots. `docs/plugins.md` shows the smallest model, about thirty lines.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Options(pydantic.BaseModel):
-    """A model's settings, typed and described: `--set width=64` on the command line.
+    """A model's settings, typed and described; set on the command line by `--set width=64`.
 
     Subclass it as `Options` inside the model and give every field a description.
     """
@@ -39,30 +39,30 @@ class Options(pydantic.BaseModel):
 
 @dataclass(frozen=True)
 class Batch:
-    """What a model is trained on in one step."""
+    """The samples that a model is trained on in one step."""
 
     frames: Tensor
     """Float (B, 3, H, W) in [0, 1], channels last. (B, T, 3, H, W) for a model with `window = T`,
     and (B, K, 3, H, W) for one with `context = (before, after)`, K = before + 1 + after."""
     index: Tensor
-    """Numbers of the frames in the film, int64 (B,), or (B, T) for a model with a window. Of a
-    model with a context they are those of the frames in the middle."""
+    """Frame numbers in the film, int64 (B,), or (B, T) for a model with a window. For a model with
+    a context: the number of each sample's target frame, the one at `context[0]`."""
     seconds: Tensor
-    """When those frames are shown, in seconds from the start of the film, float32; shaped like
-    `index`."""
+    """Times at which those frames are shown, in seconds from the start of the film, float32; same
+    shape as `index`."""
 
     def __len__(self) -> int:
         return len(self.frames)
 
     @classmethod
     def numbered(cls, frames: Tensor, window: int = 1) -> Batch:
-        """Samples as if they followed one another in a film of 25 frames per second."""
+        """A batch of consecutive samples, as from a film at 25 frames per second."""
         index = torch.arange(len(frames) * window, device=frames.device)
         index = index.view(-1, window) if window > 1 else index
         return cls(frames, index, index.float() / 25)
 
     def part(self, number: int, parts: int) -> Batch:
-        """One of equal parts of the batch, counted from 0."""
+        """Part `number`, counted from 0, of the batch cut into `parts` equal parts."""
         size = len(self) // parts
         cut = slice(number * size, (number + 1) * size)
         return Batch(self.frames[cut], self.index[cut], self.seconds[cut])
@@ -70,13 +70,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Loss:
-    """What one player minimises: the sum of named terms, each a tensor of no dimensions.
+    """What one player minimises: the sum of named terms, each a scalar tensor.
 
-    `active`, where given, is a tensor of no dimensions, true if the player moves in this step
-    and false if it sits it out (its weights, moments and step count then stay as they are).
-    `logged` are numbers to look at and not to minimise, such as a codebook's perplexity: tensors of
-    no dimensions, detached, which go to the log beside the terms where they are finite. Every step
-    has the same terms and logged numbers.
+    `active`, if given, is a scalar tensor: true if the player is updated in this step. If false,
+    its weights, optimiser moments and step count stay as they are.
+    `logged` holds numbers that are recorded but not minimised, such as a codebook's perplexity:
+    detached scalar tensors. Those that are finite are logged with the terms. Every step must
+    return the same terms and logged numbers.
     """
 
     terms: Mapping[str, Tensor]
@@ -85,27 +85,27 @@ class Loss:
 
     @property
     def total(self) -> Tensor:
-        """The sum of the terms: a tensor of no dimensions."""
+        """The sum of the terms, a scalar tensor."""
         return torch.stack(list(self.terms.values())).sum()
 
 
 @names_its_fields
 @dataclass(frozen=True)
 class Optimizer:
-    """How one player learns: an optimiser by its name in timm, and its settings."""
+    """A player's optimiser: its name in timm, and its settings."""
 
     name: str = "adamw"
     lr: float = 1e-3
-    """Highest learning rate; the recipe's schedule rises to it and falls from it."""
+    """Peak learning rate; the recipe's schedule warms up to it and decays from it."""
     betas: tuple[float, float] | None = (0.9, 0.99)
-    """Of Adam and its kin; None for an optimiser that has none."""
+    """For Adam and its variants; None for an optimiser without betas."""
     eps: float | None = None
-    """None for the optimiser's own."""
+    """None for the optimiser's default."""
     momentum: float = 0.9
-    """Momentum, for an optimiser that has it, such as sgd."""
+    """For an optimiser with momentum, such as sgd."""
     weight_decay: float = 0.0
     clip: float | None = 1.0
-    """Largest norm of the player's whole gradient; None leaves it as it is."""
+    """Largest norm of the player's whole gradient; None for no clipping."""
 
 
 @names_its_fields
@@ -115,24 +115,24 @@ class Group:
 
     parameters: Iterable[nn.Parameter]
     lr: float | None = None
-    """Highest learning rate; None for that of the player's optimiser."""
+    """Peak learning rate; None to use the one in the player's `Optimizer`."""
     weight_decay: float | None = None
-    """None for that of the player's optimiser."""
+    """None to use the one in the player's `Optimizer`."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One training step as a model sees it: how far training is, and its noise.
+    """One training step as a model sees it: the progress of training, and a source of noise.
 
-    The noise of a step follows from the run's seed and the step's number alone, so that a training
-    which is resumed goes on as it would have. torch's own generators are seeded for each step, too:
-    dropout and `torch.rand` are as exact. A batch may be cut into parts, by several processes
-    or by gradient accumulation; `randn_like` and `rand_like` draw for the whole batch and give each
-    part its own rows, so that cutting changes nothing.
+    The noise depends only on the run's seed and the step's number, so a resumed training continues
+    exactly as it would have. torch's own generators are seeded for each step too, so dropout and
+    `torch.rand` are equally reproducible. Several processes or gradient accumulation may cut a
+    batch into parts: `randn_like` and `rand_like` draw for the whole batch and return the rows of
+    this part, so the noise does not depend on the cut.
     """
 
     progress: Tensor
-    """A tensor of no dimensions that runs from 0 to 1 over the whole budget."""
+    """A scalar tensor that runs from 0 to 1 over the whole budget."""
     number: int
     """Steps taken before this one."""
     generator: torch.Generator
@@ -140,22 +140,22 @@ class Step:
     part: int = 0
     """Which part of the batch this is, counted from 0."""
     parts: int = 1
-    """Into how many parts the batch is cut."""
+    """Number of parts that the batch is cut into."""
 
     def randn_like(self, like: Tensor) -> Tensor:
-        """Standard normal noise, a row per sample: shape, device and type of `like` (B, ...)."""
+        """Standard normal noise with the shape, device and dtype of `like` (B, ...)."""
         return self._rows(torch.randn, like)
 
     def rand_like(self, like: Tensor) -> Tensor:
-        """Uniform noise in [0, 1), a row per sample: shape, device and type of `like` (B, ...)."""
+        """Uniform noise in [0, 1) with the shape, device and dtype of `like` (B, ...)."""
         return self._rows(torch.rand, like)
 
     def randn(self, *shape: int) -> Tensor:
-        """Standard normal noise of any shape, float32 on the device, equal in all parts."""
+        """Standard normal noise of any shape, float32 on the device; the same in all parts."""
         return torch.randn(shape, generator=self.generator, device=self.progress.device)
 
     def rand(self, *shape: int) -> Tensor:
-        """Uniform noise in [0, 1) of any shape, float32 on the device, equal in all parts."""
+        """Uniform noise in [0, 1) of any shape, float32 on the device; the same in all parts."""
         return torch.rand(shape, generator=self.generator, device=self.progress.device)
 
     def _rows(self, draw: Any, like: Tensor) -> Tensor:
@@ -170,15 +170,15 @@ Losses = Mapping[str, Loss]
 
 
 class Autoencoder(nn.Module):
-    """Base of every model and reference.
+    """Base class of every model and reference.
 
     A subclass sets `name` and `summary`, may nest an `Options`, builds its layers in
-    `__init__(size, options)` and defines `encode`, `decode` and `losses`. A subclass whose fit
-    is not gradient descent overrides `fit` instead of `losses`.
+    `__init__(size, options)` and defines `encode`, `decode` and `losses`. A subclass that is not
+    fitted by gradient descent overrides `fit` instead of `losses`.
 
-    A sample is what one latent is made of: a frame; a frame and its neighbours, with `context`;
-    several frames in a row, with `window`. At inference (`eval()`) a model is deterministic, and a
-    sample's latent does not depend on the samples beside it. Prefer group norm to batch norm.
+    A sample is what one latent encodes: a frame, a frame with its neighbours (`context`), or
+    several consecutive frames (`window`). At inference (`eval()`) a model is deterministic, and a
+    latent does not depend on the other samples in the batch. Prefer group norm to batch norm.
     """
 
     name: ClassVar[str]
@@ -186,18 +186,19 @@ class Autoencoder(nn.Module):
     summary: ClassVar[str]
     """One line for tables."""
     role: ClassVar[Literal["model", "reference"]] = "model"
-    """A reference is in the tables for comparison; it is not a candidate."""
+    """A reference is listed in the tables for comparison; it does not compete."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Option values by the name of a preset, such as `{"quick": {"width": 16}}`."""
+    """Option values by preset, such as `{"quick": {"width": 16}}`."""
     recipe: ClassVar[Recipe] = Recipe()
-    """Schedule, averaging, accumulation and precision of its training; `--recipe` sets them too."""
+    """Schedule, EMA, accumulation and precision of training; `--recipe` takes precedence."""
 
     window: ClassVar[int] = 1
-    """T frames in a row of one shot share a latent: `encode` takes (B, T, 3, H, W), and `decode`
-    reconstructs as many. A shot's last window is padded with its last frame."""
+    """T: this many consecutive frames of one shot share a latent. `encode` takes, and `decode`
+    returns, (B, T, 3, H, W). A shot's last window is padded with its last frame."""
     context: ClassVar[tuple[int, int]] = (0, 0)
-    """How many frames before and after a frame `encode` looks at: it takes (B, K, 3, H, W), the
-    frame at `context[0]`, and `decode` gives one. Where a shot ends, its last frame is repeated."""
+    """How many frames before and after a frame are encoded with it. `encode` takes (B, K, 3, H, W)
+    with the frame at index `context[0]`; `decode` returns that frame. The first and last frame of
+    a shot are repeated in place of neighbours that it lacks."""
     side_multiple: ClassVar[int] = 1
     """Width and height of frames must be multiples of this."""
 
@@ -205,22 +206,22 @@ class Autoencoder(nn.Module):
     """Pairs of terms that pull against each other, each written `player.term`; for a GAN
     `(("decoder.adversarial", "discriminator.real_or_fake"),)`."""
     pretrained: ClassVar[bool] = False
-    """Of a reference that learns nothing from a film because its weights come from elsewhere: the
-    report answers with it whether training was worth it. A comparison runs it only where it is
-    named, since such a network may be large."""
+    """Whether this is a reference with pretrained weights, which learns nothing from a film. The
+    report uses it to say whether training was worth it. A comparison runs it only if `--models`
+    names it, since such a network may be large."""
     unequal_terms: ClassVar[tuple[str, ...]] = ()
-    """Where the model is not trained on the terms of all others, a sentence each: more images per
-    step, passes over the film outside of the budget, what its loss shares with a metric. Reports
+    """How the model's training differs from that of the others, a sentence each: more images per
+    step, passes over the film outside the budget, what its loss shares with a metric. Reports
     print them."""
     tuned_on: ClassVar[tuple[str, ...]] = ()
-    """Films on which the defaults were chosen, by name: numbers on them are not of an unseen film.
-    Reports print them, and leave a film that every model names out of means over films."""
+    """Names of the films on which the defaults were chosen; results on these are not results on an
+    unseen film. Reports print them; means over films omit a film that every model names."""
     extras: ClassVar[Mapping[str, str]] = {}
-    """Modules that it imports only when it is built or trained, each with the extra of its package
-    that brings it: nothing is done for it where one of them is not installed."""
+    """Modules that are imported only when the model is built or trained, each with the extra of the
+    plugin's package that installs it. Without them the model is listed but cannot be used."""
     waivers: ClassVar[Mapping[str, str]] = {}
-    """Promises that a model breaks on purpose, as a historic one may: the name of the check, as
-    `zoo models check` prints it, and why. What is waived is printed wherever it is checked."""
+    """Promises that the model breaks on purpose, as a historic one may: names of checks, as `zoo
+    models check` prints them, each with the reason. Every check run prints the waivers."""
 
     def __init__(self, size: FrameSize, options: Options) -> None:
         super().__init__()
@@ -229,18 +230,18 @@ class Autoencoder(nn.Module):
 
     @classmethod
     def latent_sizes(cls, size: FrameSize) -> range:
-        """The values of the option `latent` that the model can take with frames of a size.
+        """The values of the option `latent` that the model accepts at a frame size.
 
-        Any from 1 on. A grid of h by w numbers and one channel or more has
-        `range(h * w, zoo.ANY, h * w)`; a model that rounds down to its next grid has
+        By default any from 1 up. A model whose latent is an h by w grid with one or more channels
+        returns `range(h * w, zoo.ANY, h * w)`; one that rounds down to the next grid returns
         `range(h * w, zoo.ANY)`.
         """
         return range(1, ANY)
 
     def latent_spec(self) -> LatentSpec:
-        """Shape and kind of one sample's latent: `latent` real numbers for each of its frames.
+        """Shape and kind of one sample's latent; by default `latent` real numbers per frame.
 
-        It may take fewer bits than `latent` numbers of 8 bits for each frame, and no more.
+        A latent may have at most 8 bits for each of `latent` numbers per frame.
         """
         return LatentSpec((self.window * self.options.latent,))
 
@@ -252,128 +253,127 @@ class Autoencoder(nn.Module):
         raise TypeError(f"{type(self).__name__} defines no encode(frames)")
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Decode frames, float (B, 3, H, W) in [0, 1], from latents (B, ...) alone.
+        """Decode latents (B, ...) into frames, float (B, 3, H, W) in [0, 1].
 
-        With a window of T they are (B, T, 3, H, W).
+        With a window of T the frames are (B, T, 3, H, W). Nothing but latents may be used.
         """
         raise TypeError(f"{type(self).__name__} defines no decode(latent)")
 
     def losses(self, batch: Batch, step: Step) -> Losses:
         """Return each player's loss on a batch.
 
-        A loss moves its own player and nothing else: the engine takes each player's gradient
-        of that player's loss alone, all at the same point, and then steps all players. It must work
-        on a model that was never prepared, too: costs are measured on such a one.
+        A loss updates its own player and nothing else: the engine computes the gradient of each
+        player's loss for that player's parameters, all at the same point, then steps all players.
+        This must also work without `prepare`: costs are measured on unprepared models.
         """
         raise TypeError(
             f"{type(self).__name__} defines neither losses(batch, step) nor fit(frames)"
         )
 
     def players(self) -> Players:
-        """Name groups of parameters: disjoint, together every trainable parameter.
+        """Return the players: named, disjoint groups of parameters that cover all trainable ones.
 
-        A player called `encoder` holds what `encode` alone depends on, one called `decoder` what
-        `decode` alone does. A player is an iterable of parameters, or of `Group`s where some learn
-        at a rate of their own. Frozen parameters belong to nobody.
+        A player called `encoder` must not hold what only `decode` uses, one called `decoder` not
+        what only `encode` uses. A player is an iterable of parameters, or of `Group`s if some have
+        their own learning rate or weight decay. Frozen parameters belong to no player.
         """
         return {"autoencoder": [p for p in self.parameters() if p.requires_grad]}
 
     def optimizer(self, player: str) -> Optimizer:
-        """How the named player learns."""
+        """The optimiser of the named player."""
         return Optimizer()
 
     def training_modules(self) -> Mapping[str, nn.Module]:
-        """Make the modules that only training needs: discriminators, networks whose features are
-        compared, copies with momentum.
+        """Make the modules that only training needs: discriminators, pretrained feature networks,
+        momentum copies.
 
-        Each becomes an attribute of its name before training begins. They are checkpointed, and
-        are not part of the model that is saved, averaged, counted, loaded and shipped, so that
-        `encode` and `decode` cannot use them.
+        Each is set as an attribute of that name before training begins. They are checkpointed, but
+        are not part of the model that is saved, averaged, counted, loaded and shipped, so `encode`
+        and `decode` cannot use them.
         """
         return {}
 
     def frames_taken(self, seen: int) -> int:
-        """How many of a film's `seen` training frames the model is trained on: the first ones.
+        """How many of a film's `seen` training frames the model is trained on, from the first.
 
-        All of them, for equal terms. A historic model may leave some out, and needs a waiver.
+        By default all, for a fair comparison. A historic model that uses fewer needs a waiver.
         """
         return seen
 
     def prepare(self, frames: TrainingFrames) -> None:
-        """Look at the training frames once before training.
+        """Compute what can be computed from the training frames before training starts.
 
-        For what is better computed than learnt, such as a mean frame or principal components to
-        start from. What is found goes into parameters and buffers that `__init__` made, and nowhere
-        else: a training that is resumed is not prepared again. Called on the device, with torch's
-        generators seeded; most models have nothing to do.
+        Use it for what is better computed than learnt, such as a mean frame or initial principal
+        components. Store results only in parameters and buffers made by `__init__`: a resumed
+        training does not call `prepare` again. Called with the model on its device and torch's
+        generators seeded. Most models do not need it.
         """
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Compute, after training, what depends on averaged weights, such as batch norm statistics.
+        """Recompute after training what depends on the final weights: batch norm statistics, say.
 
-        Called once on the weights that are kept, without gradients, with samples of training
-        frames as `encode` takes them. Models without batch norm have nothing to do.
+        Called once on the weights that are kept, without gradients, with batches of training
+        samples in the form that `encode` takes. Models without batch norm do not need it.
         """
 
     def sample_prior(self, count: int, generator: torch.Generator) -> Tensor | None:
-        """Draw latents (count, ...) from the distribution that training holds them near.
+        """Draw latents (count, ...) from the model's prior; None, as here, if it has none.
 
-        All chance comes from the generator, and the latents lie on its device. None, as here,
-        where a model has no prior.
+        Use the generator for all randomness, and return latents on its device.
         """
         return None
 
     def to_coordinates(self, numbers: Tensor) -> Tensor:
-        """Flat latents (N, L) as coordinates (N, M): between these one can interpolate.
+        """Map flat latents (N, L) to coordinates (N, M) in which interpolation makes sense.
 
-        The latents themselves, unless they are codes: the mean of two codes' numbers is another
-        code that has nothing to do with them. Paths through latent space are laid in these
+        By default the latents themselves. Models with codes should override this: the mean of two
+        code numbers is an unrelated code. Paths through latent space are computed in these
         coordinates.
         """
         return numbers
 
     def from_coordinates(self, coordinates: Tensor) -> Tensor:
-        """The flat latents (N, L) nearest to coordinates (N, M); undoes `to_coordinates`."""
+        """Return the flat latents (N, L) nearest to coordinates (N, M): undo `to_coordinates`."""
         return coordinates
 
     def compress(self, levels: Tensor, values: int) -> bytes | None:
-        """Code a film's stored latents without loss, where the model has an entropy model.
+        """Compress a film's quantised latents losslessly, if the model has an entropy model.
 
         `levels` are whole numbers from 0 to `values` - 1, int64 (N, L), in the film's order, on
-        the CPU: codes as they are, real numbers on their scale of 256 levels. `coded_bytes` of
-        reports is the length of what is returned; None, as here, leaves the coding to film-zoo.
-        What decompressing needs lies in a submodule called `coder`, which counts as part of the
-        decoder. Use whole numbers: another machine rounds floats otherwise, and is lost.
+        the CPU: codes as they are, real numbers quantised to 256 levels. The length of the result
+        is `coded_bytes` in reports; None, as here, leaves compression to film-zoo. Put what
+        `decompress` needs into a submodule called `coder`, which counts as part of the decoder.
+        Use integer arithmetic: floats round differently on other machines, which breaks decoding.
         """
         return None
 
     def decompress(self, stream: bytes, count: int, values: int) -> Tensor:
-        """The levels, int64 (count, L), that `compress` coded."""
+        """Return the levels, int64 (count, L), that `compress` was given."""
         raise TypeError(f"{type(self).__name__} defines compress, and no decompress")
 
     def fit(self, frames: TrainingFrames) -> None:
-        """Fit to the training frames without gradient descent (references).
+        """Fit to the training frames without gradient descent (for references).
 
-        What is found goes into parameters and buffers that `__init__` made.
+        Store results in parameters and buffers made by `__init__`.
         """
         raise TypeError(f"{type(self).__name__} is trained by gradient descent, not by fit(frames)")
 
 
 ANY = 1 << 31
-"""No limit, as the end of a range of latent sizes."""
+"""The end of a range of latent sizes that has no upper limit."""
 
 
 @dataclass
 class PlayerParameters:
-    """A model's players with their groups of parameters, checked against the contract."""
+    """A model's players and their parameter groups, checked against the contract."""
 
     by_player: dict[str, list[Group]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Autoencoder) -> PlayerParameters:
-        """A model's players.
+        """Read a model's players.
 
-        Raises BrokenContract if groups overlap, are empty or miss a parameter.
+        Raises BrokenContract if a parameter belongs to two players or none, or a player is empty.
         """
         players = {name: _grouped(model, name, given) for name, given in model.players().items()}
         names = {id(p): name for name, p in model.named_parameters()}
@@ -396,13 +396,13 @@ class PlayerParameters:
         return cls(players)
 
     def __iter__(self) -> Iterator[tuple[str, list[nn.Parameter]]]:
-        """Each player's name with all of its parameters."""
+        """Iterate over the players' names, each with all of the player's parameters."""
         for name, groups in self.by_player.items():
             yield name, [parameter for group in groups for parameter in group.parameters]
 
 
 def _grouped(model: Autoencoder, player: str, given: Iterable[Any]) -> list[Group]:
-    """One player's trainable parameters, as groups."""
+    """Return one player's trainable parameters as groups."""
     groups: list[Group] = []
     plain: list[nn.Parameter] = []
     for each in given:

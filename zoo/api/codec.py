@@ -1,8 +1,8 @@
-"""The contract for a film codec: a whole film in, bytes out, and the film again from the bytes.
+"""The contract for a film codec: it encodes a whole film to bytes and decodes it from them.
 
-A codec is a reference that is not frame-wise: a coded frame leans on the frames around it, so
-there is no latent of one frame, and nothing that could be held out. What it is given is a number
-of bytes per frame, those of the models' latents; what is counted is the stream it returns.
+A codec is a reference that does not work per frame: coded frames depend on neighbouring frames, so
+a frame has no latent of its own, and no frame can be held out. It is given a number of bytes per
+frame, the size of the models' latents; the size of the stream that it returns is measured.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zoo.films.ingested_film import Film
 
 TOLERANCE = 0.03
-"""How far a stream's length may lie from what was asked before the report says so."""
+"""Relative deviation from the requested length above which the report mentions it."""
 
 
 @names_its_fields
@@ -34,15 +34,15 @@ class CodedFilm:
     """A film as a codec stores it."""
 
     stream: bytes
-    """All that `decode` may see; every byte of it is counted."""
+    """The only input of `decode`; every byte of it is counted."""
     seconds: float | None = None
-    """How long this coding took, a search for it aside; None where nobody looked."""
+    """Time that this encoding took, without the search for its settings; None if not measured."""
     note: str = ""
-    """Why the stream is not as long as was asked, where it is not: a clause without a full stop."""
+    """Why the stream does not have the requested length, if so: a clause without a full stop."""
 
 
 class CodecOptions(pydantic.BaseModel):
-    """A codec's settings, typed and described: `--set quality=8` on the command line.
+    """A codec's settings, typed and described; set on the command line by `--set quality=8`.
 
     Subclass it as `Options` inside the codec and give every field a default and a description.
     """
@@ -51,58 +51,58 @@ class CodecOptions(pydantic.BaseModel):
 
 
 def _silent(line: str) -> None:
-    """Discard a line of progress."""
+    """Discard a progress line."""
 
 
 def _forgotten(state: Mapping[str, torch.Tensor]) -> None:
-    """Keep no state."""
+    """Discard the state."""
 
 
 def _nothing() -> None:
-    """Have no state."""
+    """Return None: no state was saved."""
 
 
 @dataclass(frozen=True)
 class CodingTerms:
-    """What a codec is given beside the film: how many bytes, and what models are given, too."""
+    """What a codec is given in addition to the film: its byte budget, and what models get too."""
 
     bytes_per_frame: float
-    """To spend on a frame, on average: what the models' latents have."""
+    """Average size of a coded frame to aim for: the size of the models' latents."""
     seed: int = 0
-    """All chance of a codec that trains comes from it; 0 for one that does not train."""
+    """Seed of all randomness in a codec that trains; 0 for one that does not."""
     budget: Budget | None = None
-    """What models may train for, in steps, frames, epochs or seconds; `budget.steps(len(film),
-    batch)` are steps, None if the clock decides. None for a codec that does not train."""
+    """The models' training budget, in steps, frames, epochs or seconds; `budget.steps(len(film),
+    batch)` gives steps, None for a budget in seconds. None for a codec that does not train."""
     batch: int = 1
-    """Frames in a training step of the models."""
+    """Frames per training step of the models."""
     device: torch.device | None = None
-    """Where to compute; None, and the processor for a codec that does not train."""
+    """Device to compute on. A codec that does not train gets the CPU, or None."""
     say: Callable[[str], None] = _silent
-    """Called with a line of text, shows how far the coding is and keeps it in `coding.log`."""
+    """Shows a line of text as progress, and appends it to `coding.log`."""
     save: Callable[[Mapping[str, torch.Tensor]], None] = _forgotten
-    """Called with tensors by name, of any device, writes them in place of those saved before."""
+    """Saves tensors by name, from any device, in place of those saved before."""
     load: Callable[[], dict[str, torch.Tensor] | None] = _nothing
-    """The tensors that an interrupted coding on the same terms saved last, on the processor; None
-    at the first attempt."""
+    """Returns the tensors, on the CPU, that an interrupted encoding on the same terms saved last;
+    None at the first attempt."""
 
 
 class FilmCodec:
-    """Base of every codec: subclass it, and return the class from the hook `zoo_references`.
+    """Base class of every codec: subclass it, and return the class from the hook `zoo_references`.
 
-    Its own attributes and methods are those below; every other name is a subclass's to use.
+    It uses only the attributes and methods below; a subclass may use every other name.
     """
 
     name: ClassVar[str]
-    """What tables call it."""
+    """Name in tables."""
     summary: ClassVar[str]
     """One line for tables."""
     role: ClassVar[Literal["reference"]] = "reference"
     suffix: ClassVar[str] = "bin"
-    """How the name of a file that holds the stream ends."""
+    """Suffix of a file that holds the stream."""
     default: ClassVar[bool] = True
-    """Whether it is part of a comparison that names no codec in `--models`."""
+    """Whether a comparison includes it when `--models` names no codec."""
     trains: ClassVar[bool] = False
-    """Whether its terms have a seed and a budget: each seed and budget is a coding of its own."""
+    """Whether its terms include a seed and a budget; each combination is encoded separately."""
     Options: ClassVar[type[CodecOptions]] = CodecOptions
 
     def __init__(self, size: FrameSize, options: CodecOptions | None = None) -> None:
@@ -110,11 +110,11 @@ class FilmCodec:
         self.options = self.Options() if options is None else options
 
     def code(self, film: Film, terms: CodingTerms) -> CodedFilm:
-        """Code every frame of a film of this size in `terms.bytes_per_frame` bytes, on average.
+        """Encode every frame of a film of this size in `terms.bytes_per_frame` bytes on average.
 
-        Within `TOLERANCE` of it, or as near as the codec comes, with a note that says why. Frames
-        are `film.store.array[i]`, uint8 (H, W, 3), RGB, full range. Raises ZooError where the
-        codec is not there or refuses the film.
+        The result is within `TOLERANCE` of this, or as near as the codec gets, with a note that
+        says why. Frames are `film.store.array[i]`, uint8 (H, W, 3), RGB, full range. Raises
+        ZooError if the codec is not available or refuses the film.
         """
         raise TypeError(f"{type(self).__name__} defines no code(film, terms)")
 
@@ -124,9 +124,9 @@ class FilmCodec:
 
 
 def make_codec(codec: type[FilmCodec], size: FrameSize, options: Mapping[str, Any]) -> FilmCodec:
-    """An instance with options as a user gives them; raises BadInput on a wrong one.
+    """Make a codec with a user's options; raises BadInput on an invalid one.
 
-    A codec without options may be written with `__init__(self, size)`.
+    A codec without options may define `__init__(self, size)`.
     """
     read = validated(codec.name, codec.Options, options)
     return codec(size, read) if codec.Options.model_fields else codec(size)

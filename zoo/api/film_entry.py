@@ -18,13 +18,13 @@ from zoo.base.safe_text import one_line
 from zoo.base.time_code import format_time_code, parse_time_code
 
 LONGEST_NAME, LONGEST_NAME_IN_BYTES = 64, 100
-"""In letters and in UTF-8: the name of one file has room for two films and a model."""
+"""Limits in letters and in UTF-8 bytes, so that a file name has room for two films and a model."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names of devices on Windows, which no file can have."""
+"""Device names on Windows, which no file can have."""
 Fit = Literal["crop", "pad"]
 LONGEST_TITLE, LONGEST_NOTES = 200, 2000
 _MOST = 4e6
-"""Seconds: the largest time code."""
+"""The largest time code, in seconds."""
 _RATE = re.compile(r"\d{1,9}(\.\d{1,9})?|\d{1,9}/\d{1,9}")
 
 
@@ -77,7 +77,7 @@ class Rect:
 
 
 def parse_crop(text: str) -> Rect | None:
-    """Read `WIDTHxHEIGHT+LEFT+TOP`; None for `auto` and `none`. Raises BadInput on the rest."""
+    """Read `WIDTHxHEIGHT+LEFT+TOP`; None for `auto` and `none`. Raises BadInput otherwise."""
     if text in ("auto", "none"):
         return None
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})", text)
@@ -103,10 +103,10 @@ def parse_fit(text: str) -> Fit:
 class FilmEntry:
     """A film in the catalogue: its files, and which part of them to use.
 
-    `start` and `stop` are seconds on the time line of all files together; None means from the
-    beginning, to the end. `crop` is `auto`, `none` or `WIDTHxHEIGHT+LEFT+TOP` in pixels of the
-    coded picture. `fit` says how frames of another shape are fitted: `crop` or `pad`. `fps` is the
-    rate to resample to, None to keep every frame.
+    `start` and `stop` are seconds on the time line of all files joined; None means the beginning
+    or the end. `crop` is `auto`, `none` or `WIDTHxHEIGHT+LEFT+TOP` in pixels of the coded frame.
+    `fit` says how frames of another aspect ratio are fitted: `crop` or `pad`. `fps` is the rate to
+    resample to; None keeps every frame.
     """
 
     name: str
@@ -120,11 +120,11 @@ class FilmEntry:
     notes: str = ""
     fit: Fit = "crop"
     path: str = ""
-    """The path that it was named by; empty for a film of the catalogue."""
+    """The path by which a command named it; empty for a film of the catalogue."""
 
     def __post_init__(self) -> None:
-        # A plugin may give fields in the form of films.toml. They are checked here, where they were
-        # written, and not where the film is first opened.
+        # A plugin may give fields in the form of films.toml. They are checked here, so that errors
+        # appear where the fields were written and not where the film is first opened.
         if not isinstance(self.name, str):
             raise BadInput(f"a film's name is text; not {one_line(repr(self.name), 40)}")
         check_film_name(self.name)
@@ -181,12 +181,12 @@ class FilmEntry:
 
     @property
     def word(self) -> str:
-        """Its name or path for a command line, quoted for a shell."""
+        """The film's name or path as a word of a command line, quoted for a shell."""
         return shlex.quote(self.path or self.name)
 
     @property
     def shown_title(self) -> str:
-        """The title, or the name where there is none."""
+        """The title, or the name of a film without one."""
         return self.title or self.name
 
 
@@ -207,7 +207,7 @@ def parse_fps(value: object) -> Fraction:
     Raises BadInput on anything else.
     """
     try:
-        # The form is checked first: Fraction would compute `1e999999999`.
+        # The form is checked first: Fraction would try to compute `1e999999999`.
         written = one_line(str(value), 40)
         if not _RATE.fullmatch(written):
             raise ValueError

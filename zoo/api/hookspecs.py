@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.api.report_section import ReportSection
 
 CONTRACT_VERSION = 2
-"""What a plugin's `zoo_contract` is compared with; it grows when plugins have to be changed."""
+"""The version that a plugin's `zoo_contract` must equal; raised when plugins have to change."""
 
 GROUPS = MappingProxyType(
     {
@@ -26,11 +26,11 @@ GROUPS = MappingProxyType(
             *("zoo_models", "zoo_references", "zoo_metrics", "zoo_films"),
             "zoo_training_callbacks",
         ),
-        # Of its own, so that a report is made without importing models and with them torch.
+        # A separate group, so that a report is made without importing models, and torch with them.
         "zoo.report_sections": ("zoo_report_sections",),
     }
 )
-"""The hooks that are read in each group of entry points."""
+"""The hooks of each group of entry points."""
 
 hookspec = pluggy.HookspecMarker("zoo")
 hookimpl = pluggy.HookimplMarker("zoo")
@@ -44,7 +44,7 @@ def zoo_models() -> Sequence[type[Autoencoder]]:
 
 @hookspec
 def zoo_references() -> Sequence[type[Autoencoder] | type[FilmCodec]]:
-    """Return references to list beside the models in every table, film codecs included."""
+    """Return references to list with the models in every table, film codecs included."""
     raise AssertionError("a specification is never called")
 
 
@@ -56,13 +56,13 @@ def zoo_metrics() -> Sequence[type[Metric]]:
 
 @hookspec
 def zoo_films() -> Sequence[FilmEntry]:
-    """Return films that are in every catalogue."""
+    """Return films to include in every catalogue."""
     raise AssertionError("a specification is never called")
 
 
 @hookspec
 def zoo_training_callbacks() -> Sequence[type[TrainingCallback]]:
-    """Return callbacks that follow a training: `zoo train MODEL --film FILM --track NAME`."""
+    """Return training callbacks, for `zoo train MODEL --film FILM --track NAME`."""
     raise AssertionError("a specification is never called")
 
 

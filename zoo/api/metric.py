@@ -18,19 +18,19 @@ _T = TypeVar("_T")
 
 
 class Unavailable(Exception):
-    """A metric cannot be measured here; its column reads `n/a` with this reason."""
+    """A metric cannot be measured on this machine; its column shows `n/a` with this reason."""
 
 
 class Metric:
-    """Base of every metric.
+    """Base class of every metric.
 
-    Frames reach a metric as they would be shown: clamped and rounded to 8 bits, as floats that
-    are whole multiples of 1/255; originals and reconstructions have the same shape. A metric
-    leaves them as they are, and a frame's value does not depend on the batch it comes in. A
-    constructor that lacks something it needs (weights, say) raises `Unavailable` with the reason,
-    and never puts a stand-in in its place.
+    A metric is given frames as they would be shown: clamped and rounded to 8 bits, as floats that
+    are whole multiples of 1/255. Originals and reconstructions have the same shape. A metric must
+    not change them, and a frame's value must not depend on the other frames in the batch. If the
+    constructor lacks something (weights, say), it raises `Unavailable` with the reason and never
+    substitutes anything else.
 
-    Its own attributes and methods are those below; every other name is a subclass's to use.
+    It uses only the attributes and methods below; a subclass may use every other name.
     """
 
     name: ClassVar[str]
@@ -39,42 +39,42 @@ class Metric:
     """Heading in tables, naming the network where there is one: `LPIPS (AlexNet)`."""
     unit: ClassVar[str] = ""
     better: ClassVar[Literal["higher", "lower", "one"]] = "higher"
-    """`one`: nearer to 1 is better on a logarithmic scale, so that a half is as far off as 2."""
+    """`one`: nearer to 1 is better, on a logarithmic scale: 0.5 is as far off as 2."""
     digits: ClassVar[int] = 3
-    """Digits after the point worth printing."""
+    """Number of decimals to print."""
     source: ClassVar[str]
     """Where the formula or the weights come from."""
     default: ClassVar[bool] = True
     """Whether it is measured by default."""
     frame_shape: ClassVar[tuple[int, ...]] = ()
-    """Of what `__call__` gives for one frame: a number, or what `over_film` makes a number of."""
+    """Shape of what `__call__` returns per frame: () for a number, else `over_film` reduces it."""
 
     def __init__(self, device: torch.device = _PROCESSOR) -> None:
-        """`device` is where frames are; put the metric's own tensors there.
+        """Put the metric's own tensors on `device`, where the frames are.
 
-        A metric that holds nothing need define no constructor, or one without parameters.
+        A metric without tensors needs no constructor, or may have one without parameters.
         """
         self.device = device
 
     def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
         """Compare frame by frame: two float (B, 3, H, W) in [0, 1] give float (B, *frame_shape).
 
-        NaN for a frame on which the metric is not defined: means leave such a frame out.
+        Return NaN for a frame on which the metric is not defined; means leave such frames out.
         """
         raise TypeError(f"{type(self).__name__} defines no __call__")
 
     def over_film(self, values: Tensor) -> Tensor:
-        """Reduce what all frames of a film gave, (N, *frame_shape), to a value per frame, (N,).
+        """Reduce the results for all frames of a film, (N, *frame_shape), to one per frame, (N,).
 
-        For a metric that must know a frame's followers too; others leave it as it is.
+        Override it if a frame's value also depends on later frames.
         """
         return values
 
 
 def build_metric(metric: type[Metric], device: torch.device) -> Metric:
-    """An instance of a metric on a device; raises whatever its constructor raises.
+    """Make a metric on a device; raises whatever its constructor raises.
 
-    The constructor is given the device where it takes one.
+    The device is passed to a constructor that takes one.
     """
     if inspect.signature(metric).parameters:
         return metric(device)
@@ -84,14 +84,13 @@ def build_metric(metric: type[Metric], device: torch.device) -> Metric:
 
 
 class TemporalMetric(Metric):
-    """Base of every metric that uses a frame together with the one before it.
+    """Base class of every metric that compares a frame with the previous one.
 
-    `__call__` is given four batches: originals, reconstructions, originals one frame earlier and
-    reconstructions one frame earlier, in this order.
+    `__call__` is given four batches: originals, reconstructions, previous originals and previous
+    reconstructions, in this order.
 
-    The first frame of a shot has none: whatever the metric gives for it is replaced by NaN. What
-    stands in its place is the frame before the cut, and for a film's first frame that frame
-    itself.
+    The first frame of a shot has no previous frame: its value is replaced by NaN. The metric is
+    given the frame before the cut instead, or, for the first frame of a film, that frame itself.
     """
 
     def __call__(  # type: ignore[override]
@@ -103,7 +102,7 @@ class TemporalMetric(Metric):
     ) -> Tensor:
         """Compare frame by frame: four float (B, 3, H, W) in [0, 1] give float (B, *frame_shape).
 
-        `earlier_originals[i]` is the frame before `originals[i]`, whatever batch it came in. NaN
+        `earlier_originals[i]` is the frame before `originals[i]`, also across batches. Return NaN
         for a frame on which the metric is not defined, such as one where nothing moves.
         """
         raise TypeError(f"{type(self).__name__} defines no __call__")
@@ -115,10 +114,10 @@ _KNOWN: ContextVar[dict[tuple[Any, ...], tuple[Any, Any]] | None] = ContextVar(
 
 
 def shared(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Decorate work that several metrics begin with, such as luma: it is done once per batch.
+    """Decorate a computation that several metrics share, such as luma: it runs once per batch.
 
-    `function` takes tensors by position. Called again with the very same tensors while one batch
-    is scored, it returns what it returned before; at any other time it is simply called.
+    `function` takes tensors by position. While a batch is scored, a second call with the same
+    tensor objects returns the first result. At any other time nothing is cached.
     """
 
     @functools.wraps(function)
@@ -128,7 +127,7 @@ def shared(function: Callable[_P, _T]) -> Callable[_P, _T]:
             return function(*tensors, **none)
         key = (function, *map(id, tensors))
         if key not in known:
-            # The tensors are kept too, so that no other can take their place in memory.
+            # The tensors are kept too, so that their ids are not reused.
             known[key] = (tensors, function(*tensors, **none))
         found: _T = known[key][1]
         return found
@@ -138,7 +137,7 @@ def shared(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 @contextlib.contextmanager
 def sharing_results() -> Iterator[None]:
-    """Call functions that `shared` decorates only once per batch while the block runs."""
+    """Cache the results of functions decorated by `shared` while the block scores a batch."""
     token = _KNOWN.set({})
     try:
         yield

@@ -1,7 +1,7 @@
 """A training's recipe, which a model declares or a user sets, and the events that it reports.
 
-The recipe is schedule, averaging, accumulation and precision. Events hold scores, and the callbacks
-of plugins receive them.
+A recipe sets the schedule, EMA, accumulation and precision. Events carry losses and scores to the
+callbacks of plugins.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FULL = 32
 
 
 class Recipe(pydantic.BaseModel):
-    """How a training proceeds, apart from budget and optimisers; all of it identifies the run."""
+    """Training settings other than budget and optimisers; all are part of a run's identity."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -72,7 +72,7 @@ class Recipe(pydantic.BaseModel):
 
     @classmethod
     def check_names(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return settings of a recipe if it has all of them; raise BadInput if not."""
+        """Return `settings`; raise BadInput if a name in it is not a recipe setting."""
         for name in settings:
             if name not in cls.model_fields:
                 known = ", ".join(cls.model_fields)
@@ -80,7 +80,7 @@ class Recipe(pydantic.BaseModel):
         return settings
 
     def with_settings(self, settings: Mapping[str, Any], model: str) -> Self:
-        """This recipe with a user's settings over it; raises BadInput on one that is wrong."""
+        """This recipe, overridden by a user's settings; raises BadInput on an invalid one."""
         self.check_names(settings)
         try:
             return type(self).model_validate({**self.model_dump(), **settings})
@@ -93,7 +93,7 @@ class Recipe(pydantic.BaseModel):
             ) from None
 
     def check_accumulation(self, samples: int, model: str) -> None:
-        """Raise BadInput unless so many samples can be cut into `accumulate` equal parts."""
+        """Raise BadInput unless a batch of `samples` can be cut into `accumulate` equal parts."""
         parts = min(samples, self.accumulate)
         if samples % parts:
             raise BadInput(
@@ -102,7 +102,7 @@ class Recipe(pydantic.BaseModel):
             )
 
     def learning_rate(self, progress: float) -> float:
-        """The learning rate at a share of the budget, as a share of the highest one."""
+        """The factor on a declared learning rate at `progress`, a share of the budget."""
         progress = min(max(progress, 0.0), 1.0)
         if progress < self.warm_up:
             share = progress / self.warm_up
@@ -116,33 +116,33 @@ class Recipe(pydantic.BaseModel):
 
 @dataclass(frozen=True)
 class FollowedRun:
-    """What a callback knows of the run of a training."""
+    """What a callback knows about the run."""
 
     name: str
-    """As `zoo runs` names it: film, model and id, with slashes between. The same after a resume."""
+    """The name in `zoo runs`: film, model and id, joined by slashes. A resume keeps it."""
     folder: Path
     config: Mapping[str, Any]
     """Everything that decides the result, as in the run's `run.json`."""
 
     def place(self, name: str) -> Path:
-        """The path of a file or folder in the run's folder; raises BadInput if it is a link."""
+        """The path of a file or folder in the run's folder; raises BadInput if this is a link."""
         return confined(self.folder / name, self.folder)
 
 
 class TrainingCallback:
-    """Base of every callback: subclass it, and return the class from `zoo_training_callbacks`.
+    """Base class of every callback; plugins return subclasses from `zoo_training_callbacks`.
 
-    `zoo train MODEL --film FILM --track NAME` makes one for the run, calls it with every report of
-    the training, and closes it. It gets no report of a training that was finished before. An error
-    while the training runs is printed once, and the training goes on without the callback.
+    `zoo train MODEL --film FILM --track NAME` makes one for the run, calls it with every event and
+    closes it. A finished training is not replayed. If the callback raises an error during training,
+    it is printed once and training continues without the callback.
     """
 
     name: ClassVar[str]
-    """What `--track` calls it."""
+    """The name that `--track` takes."""
     summary: ClassVar[str]
 
     def __init__(self, run: FollowedRun) -> None:
-        """Raise `zoo.BadInput` if it cannot be used; the run's folder may not exist yet."""
+        """Raise `zoo.BadInput` if it cannot be used. The run's folder may not exist yet."""
         self.run = run
 
     @classmethod
@@ -150,25 +150,25 @@ class TrainingCallback:
         """Raise `zoo.BadInput` if a package is missing; called before the film is decoded."""
 
     def __call__(self, event: TrainingEvent) -> None:
-        """Take one report, `event.scalars()` of step `event.step`; on rank 0 alone."""
+        """Take one event: `event.scalars()` at step `event.step`. Called on rank 0 only."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """The training has ended, or was interrupted; also called after an error."""
+        """Finish: called when training has ended, was interrupted or failed."""
 
 
 PART_LABELS = {"held_out": "held out", "seen": "seen", "mean_frame": "mean frame"}
-"""Labels of the frames that are scored while a model trains."""
+"""Labels of the parts of the film that are scored during training."""
 METRIC_FORMATS = {"psnr": ("PSNR", ".2f", " dB"), "lpips": ("LPIPS", ".3f", "")}
-"""Label, number format and unit of the metrics they are scored by."""
+"""Label, number format and unit of the metrics used for these scores."""
 
 Values = Mapping[str, float]
-"""Mean over some frames, by metric."""
+"""Means over some frames, by metric."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How well a few fixed frames were reconstructed at one step."""
+    """Scores of the reconstructions of a few fixed frames at one step."""
 
     step: int
     values: Mapping[str, Values]
@@ -200,20 +200,20 @@ class TrainingEvent:
     data_stall: float
     """Share of the time since the last event spent waiting for frames, in [0, 1]."""
     share_of_peak: float | None
-    """Throughput as a share of what the measured matrix product rate would allow; None if it was
-    not measured."""
+    """Throughput as a share of what the measured matrix product rate allows; None if that was not
+    measured."""
     losses: Mapping[str, Mapping[str, float]]
     """Means since the last event, by player and term."""
     logged: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Means of what the model logs beside its losses, by player and name."""
+    """Means of the model's other logged numbers since the last event, by player and name."""
     score: Score | None = None
     """The latest score since the last event, if any."""
     notes: tuple[str, ...] = ()
-    """Messages that are given once, such as that held-out frames are getting worse."""
+    """Messages that are shown once, such as that held-out frames are getting worse."""
 
     def scalars(self) -> dict[str, float]:
-        """Its numbers by name: `loss/PLAYER/TERM`, `logged/PLAYER/NAME`, `score/METRIC/PART`,
-        `frames per second` and `data stall`."""
+        """The event's numbers by name: `loss/PLAYER/TERM`, `logged/PLAYER/NAME`,
+        `score/METRIC/PART`, `frames per second` and `data stall`."""
         found = {
             f"{kind}/{player}/{name}": value
             for kind, players in (("loss", self.losses), ("logged", self.logged))

@@ -15,45 +15,45 @@ from zoo.base import markdown
 from zoo.base.records import Results
 
 LONGEST = 50_000
-"""Most characters of a section."""
+"""Largest length of a section, in characters."""
 _TURNS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
 _AFTERWARDS = "what follows a section"
 
 
 class ReportSection:
-    """Base class of every section of the report that a plugin adds; it must not need torch.
+    """Base class of every report section that a plugin adds; its module must not need torch.
 
-    A subclass sets `name` and `heading` and defines `write`. Its text is Markdown: paragraphs,
+    A subclass sets `name` and `heading` and defines `write`. The text is Markdown: paragraphs,
     lists, tables, code, headings from `###` down, links to the web or within the results folder,
-    pictures in it. HTML, control characters, definitions of links, which would reach beyond the
-    section, and unclosed blocks are refused, as is a text of more than 50,000 characters.
+    and pictures in that folder. Refused are HTML, control characters, link definitions (which
+    would apply beyond the section), unclosed blocks, and texts of more than 50,000 characters.
     """
 
     name: ClassVar[str]
-    """What the section is called in `zoo plugins`."""
+    """Name in `zoo plugins`."""
     heading: ClassVar[str]
-    """Its heading, one line."""
+    """Heading in the report, one line."""
 
     def write(self, results: Results) -> str:
-        """Return the section's Markdown, without its heading; an empty text leaves it out.
+        """Return the section's Markdown without its heading; an empty text omits the section.
 
-        An exception costs only this section; the report states it in its place.
+        If this raises, the report shows the error in place of the section.
         """
         raise TypeError(f"{type(self).__name__} defines no write(results)")
 
     @staticmethod
     def escape(text: str) -> str:
-        """Any text, such as a film's title, as Markdown that shows it literally, on one line."""
+        """Escape any text, such as a film's title, so that Markdown shows it as is, on one line."""
         return markdown.escape(text)
 
     @staticmethod
     def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        """A table of plain text; every cell is escaped."""
+        """Format a table of plain text; every cell is escaped."""
         return markdown.grid(list(headings), [list(row) for row in rows])
 
 
 def check_text(text: object) -> markdown.Markdown:
-    """Return a section's text as Markdown; raises ValueError naming what is not allowed."""
+    """Check a section's text and return it as Markdown; raises ValueError naming the problem."""
     if not isinstance(text, str):
         raise ValueError(f"it returned {type(text).__name__}, not text")
     if len(text) > LONGEST:
@@ -71,7 +71,7 @@ def check_text(text: object) -> markdown.Markdown:
         if problem := _problem(token):
             where = f"line {token.map[0] + 1}" if token.map else "a line"
             raise ValueError(f"{where} has {problem}")
-    # Code hosts read footnotes too, `[^1]: ...`, which this parser takes for definitions of links.
+    # Code hosts support footnotes, `[^1]: ...`, which this parser reads as link definitions.
     if defined.get("references"):
         raise ValueError("it defines links by [name]: address, which would reach beyond it")
     if [(token.level, token.content) for token in tokens[-2:]] != [(1, _AFTERWARDS), (0, "")]:
@@ -80,7 +80,7 @@ def check_text(text: object) -> markdown.Markdown:
 
 
 def _flat(tokens: Sequence[Token]) -> Iterator[Token]:
-    """Tokens with their children, which are given the line of the block they are in."""
+    """Iterate over tokens and their children; children get the line numbers of their block."""
     for token in tokens:
         yield token
         for child in _flat(token.children or ()):

@@ -1,7 +1,7 @@
-"""Samples, which are the frames that a model encodes into one latent, and what one latent is.
+"""Samples, the frames that a model encodes into one latent, and the specification of a latent.
 
-A sample is a frame, a frame with its neighbours (`context`) or several frames in a row (`window`).
-Samples never reach over a cut.
+A sample is a frame, a frame and its neighbours (`context`) or consecutive frames (`window`).
+It never crosses a cut.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 
 Indices = npt.NDArray[np.int64]
 LARGEST = 256
-"""Frames in a sample, at most."""
+"""Largest number of frames in a sample."""
 BATCH = 32
-"""Frames of a film that a model encodes, or decodes, at once."""
+"""Number of frames that a model encodes or decodes at once."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How many frames a sample has: its window or its context."""
+    """The frames that make up a sample: a window or a context."""
 
     window: int = 1
     """Frames that share a latent."""
     before: int = 0
-    """Neighbours before a frame that are encoded with it."""
+    """Frames before a frame that are encoded with it."""
     after: int = 0
-    """Neighbours after it."""
+    """Frames after a frame that are encoded with it."""
 
     @classmethod
     def of(cls, architecture: type[Autoencoder] | Autoencoder) -> Sampling:
-        """What an architecture declares; raises BadInput if it is invalid."""
+        """The sampling that an architecture declares; raises BadInput if it is invalid."""
         window, context = architecture.window, architecture.context
         name = architecture.name
         if type(window) is not int or not 1 <= window <= LARGEST:
@@ -64,7 +64,7 @@ class Sampling:
 
     @property
     def stills(self) -> bool:
-        """Whether a sample is a frame."""
+        """Whether a sample is a single frame."""
         return self.frames == 1
 
     @property
@@ -73,27 +73,27 @@ class Sampling:
         return self.window if self.window > 1 else self.before + 1 + self.after
 
     def samples_in(self, batch: int) -> int:
-        """How many samples a batch of so many frames has: one at least."""
+        """The number of samples in a batch of `batch` frames, at least one."""
         return max(1, batch // self.window)
 
     def frames_in(self, batch: int) -> int:
-        """How many frames a batch of so many frames reconstructs, cut into whole samples."""
+        """The number of frames that a batch of `batch` frames reconstructs in whole samples."""
         return self.samples_in(batch) * self.window
 
     def samples(self, shots: Iterable[range]) -> Indices:
         """The samples that cover every frame of some shots once: frame numbers (M, K), in order.
 
-        A shot's last window repeats its last frame; a frame at the end of a shot stands in for
-        the neighbours that it lacks.
+        A shot's last window is padded with its last frame. In a context, the first and last frame
+        of a shot replace missing neighbours.
         """
         parts = [self._of_shot(np.arange(shot.start, shot.stop), self.window) for shot in shots]
         return np.concatenate(parts) if parts else np.empty((0, self.frames), dtype=np.int64)
 
     def to_train_on(self, runs: Iterable[range]) -> Indices:
-        """The samples that can be cut out of runs of training frames: frame numbers (M, K).
+        """All samples that runs of training frames contain: frame numbers (M, K).
 
-        Windows begin at every frame at which a whole one does; a run that is shorter than a window
-        gives one, padded.
+        A window starts at every frame from which a whole window fits; a run shorter than a window
+        gives one padded window.
         """
         parts = [self._of_shot(np.arange(run.start, run.stop), 1) for run in runs]
         return np.concatenate(parts) if parts else np.empty((0, self.frames), dtype=np.int64)
@@ -109,39 +109,39 @@ class Sampling:
         return numbers[at]
 
     def shaped(self, frames: Tensor) -> Tensor:
-        """Frames of samples one after another, (M * K, 3, H, W), as `encode` takes them."""
+        """Reshape the frames of samples, (M * K, 3, H, W), to the shape that `encode` takes."""
         return frames if self.stills else frames.unflatten(0, (-1, self.frames))
 
     def target_frame(self, samples: Tensor) -> Tensor:
-        """The middle frame of each sample, of samples as `encode` takes them."""
+        """One frame of each sample: the middle of a window, or the one with a context around it."""
         if self.stills:
             return samples
         return samples[:, self.window // 2 if self.window > 1 else self.before]
 
     def target_frames(self, samples: Tensor) -> Tensor:
-        """The frames to reconstruct of samples as `encode` takes them: (B * window, 3, H, W)."""
+        """The frames that a model reconstructs from these samples: (B * window, 3, H, W)."""
         if self.stills:
             return samples
         return samples.flatten(0, 1) if self.window > 1 else samples[:, self.before]
 
 
 STILLS = Sampling()
-"""A sample is a frame."""
+"""The sampling in which a sample is a single frame."""
 
 
 @dataclass(frozen=True)
 class FilmSamples:
-    """A film's samples, and where each of its frames is reconstructed."""
+    """A film's samples, and which of them reconstructs each frame."""
 
     sampling: Sampling
     indices: Indices
     """Numbers of the frames in each sample, (M, K)."""
     places: Indices
-    """Where each frame lies among the reconstructions of all samples, (N,), ascending."""
+    """Position of each frame among the reconstructions of all samples, (N,), ascending."""
 
     @classmethod
     def of(cls, sampling: Sampling, lengths: Iterable[int]) -> FilmSamples:
-        """The samples of a film whose shots have these lengths, one after another."""
+        """The samples of a film whose consecutive shots have these lengths."""
         ends = np.cumsum([0, *lengths])
         shots = [range(a, b) for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
         indices = sampling.samples(shots)
@@ -154,13 +154,13 @@ class FilmSamples:
         return cls(sampling, indices, np.concatenate([empty, *places]).astype(np.int64))
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return len(self.indices)
 
     def decoding_batches(self, frames: slice | Indices) -> Iterator[tuple[Indices, Indices]]:
-        """The samples that reconstruct some frames, in ascending order, in batches of 32 frames.
+        """Yield the samples that reconstruct some ascending frames, in batches of about 32 frames.
 
-        For each batch, their numbers, and where the wanted frames lie among their reconstructions.
+        Each item: the samples' numbers, and the positions of these frames in their reconstructions.
         """
         window = self.sampling.window
         owners, place_in_window = np.divmod(self.places[frames], window)
@@ -172,23 +172,23 @@ class FilmSamples:
             yield some, np.searchsorted(some, owners[here]) * window + place_in_window[here]
 
     def samples_of(self, frames: Indices) -> Indices:
-        """The sample that reconstructs each of some frames, (F,)."""
+        """The number of the sample that reconstructs each of these frames, (F,)."""
         found: Indices = self.places[frames] // self.sampling.window
         return found
 
 
 def flat_frames(decoded: Tensor) -> Tensor:
-    """Frames as `decode` gives them, (B, 3, H, W) or (B, T, 3, H, W), one after another."""
+    """Flatten the result of `decode`, (B, 3, H, W) or (B, T, 3, H, W), to one frame per row."""
     return decoded.flatten(0, 1) if decoded.dim() == 5 else decoded
 
 
 def middle_frames(decoded: Tensor) -> Tensor:
-    """One frame of each sample, (B, 3, H, W): that in the middle of a window."""
+    """One frame of each sample, (B, 3, H, W): for a window, the middle one."""
     return decoded[:, decoded.shape[1] // 2] if decoded.dim() == 5 else decoded
 
 
 def noise(count: int, sampling: Sampling, width: int, height: int, device: torch.device) -> Tensor:
-    """Samples of noise, as `encode` takes them and laid out as those of a film are."""
+    """Samples of noise, with the shape and memory layout of a film's samples."""
     import torch
 
     frames = torch.rand(count * sampling.frames, height, width, 3, device=device)
@@ -196,29 +196,29 @@ def noise(count: int, sampling: Sampling, width: int, height: int, device: torch
 
 
 BITS = 8
-"""Of a number that is not a code: what every score is measured at, unless it says otherwise."""
+"""Bits per real latent number, at which every score is measured unless stated otherwise."""
 MOST_CODES = 1 << 24
-"""Values that a number of a latent may have: a float holds the whole numbers up to here."""
+"""Largest number of codes: float32 represents every whole number up to here."""
 
 
 def code_bits(codes: int) -> int:
-    """Bits that so many codes need; one at least."""
+    """Bits needed to store one of `codes` values, at least one."""
     return max(1, (codes - 1).bit_length())
 
 
 @names_its_fields
 @dataclass(frozen=True)
 class LatentSpec:
-    """What one latent is: its shape, and whether its numbers are quantities or codes.
+    """The specification of a latent: its shape, and whether its numbers are real or codes.
 
-    Real numbers are stored in 8 bits each, on a scale of their own dimension. Codes are whole
-    numbers from 0 to `codes` - 1 and are stored exactly, in as many bits as they need.
+    Real numbers are stored in 8 bits each, on a scale per dimension. Codes are whole numbers from
+    0 to `codes` - 1 and are stored exactly, in as many bits as they need.
     """
 
     shape: tuple[int, ...]
-    """Of what `encode` gives for one sample."""
+    """Shape of what `encode` returns for one sample."""
     codes: int | None = None
-    """How many values a number can have, from 1 to 16,777,216; None where numbers are real."""
+    """Number of values that a code can have, from 1 to 16,777,216; None for real numbers."""
 
     def __post_init__(self) -> None:
         if self.codes is not None and not 1 <= self.codes <= MOST_CODES:
@@ -231,7 +231,7 @@ class LatentSpec:
 
     @property
     def bits_per_number(self) -> int:
-        """Bits in which one number is stored: 8 of a real number."""
+        """Bits in which one number is stored: 8 for a real number."""
         return BITS if self.codes is None else code_bits(self.codes)
 
     @property

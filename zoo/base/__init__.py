@@ -1,1 +1,1 @@
-"""What all other rooms use: errors, files, locks, records, text, the environment."""
+"""Code shared by all other packages: errors, files, locks, records, text, the environment."""

@@ -1,11 +1,11 @@
 """Atomic writes: files and folders that appear complete or not at all.
 
-Each is made in a temporary folder beside its place, `.tmp-…`, and renamed into its place when it
-is whole. The writer holds a lock in that folder, so a folder whose lock is free was left by a
-process that was killed: `sweep` removes it.
+Each is made in a temporary folder in the same parent folder, `.tmp-…`, and renamed to its final
+path when it is complete. The writer holds a lock in the temporary folder. If that lock is free, the
+writer was killed, and `sweep` removes the folder.
 
-A file that is a link is replaced, and what it points to stays as it is. Whether a folder on the way
-to a file is a link is asked by `confined`.
+A file that is a symbolic link is replaced; its target stays as it is. `confined` checks for links
+among the folders above a file.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from zoo.base.locks import CannotLock, FileLock, try_lock
 _PREFIX = ".tmp-"
 _LOCK = ".lock"
 _NEW, _OLD = "new", "old"
-"""In a temporary folder: a folder that is being made, and the one that it replaces."""
+"""Subfolders of a temporary folder: one for the new folder, one for the folder it replaces."""
 _SECONDS_BETWEEN_SWEEPS = 60.0
 _LOST = {errno.EIO, *_NO_ROOM}
-"""What a sync raises where data is lost; any other error says that this disk cannot sync."""
+"""Errors of a sync that lost data; any other error means that this disk cannot sync."""
 _last_swept: dict[Path, float] = {}
 _printed: set[str] = set()
 
 
 def confined(folder: Path, top: Path) -> Path:
-    """Return `folder`; raises BadInput where it, or a folder between `top` and it, is a link.
+    """Return `folder`; raises BadInput if it, or a folder between `top` and it, is a link.
 
-    So nothing is written or removed outside of `top`, whoever sent what lies there. `top` itself
-    and what is above it may be links: people have their folders on several disks.
+    This keeps writes and deletions within `top`, even if its content is untrusted. `top` itself
+    and its parents may be links, since users spread their folders over several disks.
     """
     place = top
     for name in folder.relative_to(top).parts:
@@ -55,9 +55,9 @@ def confined(folder: Path, top: Path) -> Path:
 
 
 def check_writable(folder: Path, what: Path | None = None) -> None:
-    """Raise ZooError unless files can be made in a folder, which need not be there.
+    """Raise ZooError unless files can be made in a folder, which need not exist.
 
-    `what` is to be written there and is named instead of the folder. Nothing is left.
+    If given, `what` is named in the error instead of the folder. No file is left behind.
     """
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir():
@@ -72,12 +72,12 @@ def check_writable(folder: Path, what: Path | None = None) -> None:
 
 @contextmanager
 def atomic_write(path: Path, *, keep_mode: bool = False) -> Iterator[Path]:
-    """Yield a path to write a file at; rename it to `path` if the block ends without an error.
+    """Yield a temporary path to write to; rename it to `path` if the block ends without an error.
 
-    It gets the usual mode, or with `keep_mode` that of a file which is there already.
-    A reader sees the old file or the new one, never half of either, whatever kills the writer.
-    What writers that were killed left in the same folder is removed. Raises CannotWrite, with the
-    old file untouched, where the disk is full or the folder cannot be written to.
+    The file gets the usual mode; with `keep_mode`, the mode of an existing file at `path`.
+    A reader sees the old file or the new one, never a partial one, even if the writer is killed.
+    Temporary folders of killed writers in the same folder are removed. Raises CannotWrite, with the
+    old file untouched, if the disk is full or the folder cannot be written to.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def atomic_write(path: Path, *, keep_mode: bool = False) -> Iterator[Path]:
         temporary = folder / path.name
         if keep_mode and path.exists():
             mode = path.stat().st_mode & 0o777
-            # Before anything is in it: a private file is never open to others.
+            # Set the mode while the file is empty, so that private content is never readable.
             temporary.touch(mode | 0o200)
         yield temporary
         _set_mode(temporary, mode)
@@ -96,18 +96,17 @@ def atomic_write(path: Path, *, keep_mode: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill; put it in the place of `folder` if the block ends well.
+    """Yield an empty folder to fill; replace `folder` by it if the block ends without an error.
 
     `folder` need not exist. It stays as it is while the new one is filled, and is removed only when
-    the new one, with every file in it synced to disk, is in its place. Where the block raises, or
-    the process is killed, the old folder remains; a kill between the two renames of the exchange
-    leaves neither in place until `sweep(folder.parent)`, which every write in the parent does,
-    completes the exchange. Take whatever is to be kept of the old folder into the new one.
+    the new one, with every file synced to disk, has taken its place. If the block raises or the
+    process is killed, the old folder remains. A kill between the two renames of the exchange leaves
+    neither in place, until the next write in the parent folder calls `sweep`, which completes the
+    exchange. Copy whatever should be kept of the old folder into the new one.
 
-    Locks (`*.lock`) that lie directly in the old folder lie in the new one as well: a lock that is
-    held stays held. If `folder` is a symbolic link, what it points to is replaced. Raises
-    CannotWrite, with the old folder untouched, where the disk is full or the parent of `folder`
-    cannot be written to.
+    Locks (`*.lock`) directly in the old folder are linked into the new one, so a held lock stays
+    held. If `folder` is a symbolic link, its target is replaced. Raises CannotWrite, with the old
+    folder untouched, if the disk is full or the parent of `folder` cannot be written to.
     """
     place = folder.resolve()
     with disk_errors(folder, place.parent):
@@ -129,7 +128,7 @@ def replace_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder with all in it, a file, or a link, whichever is there."""
+    """Remove a file, a link, or a folder with all its content."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -137,13 +136,13 @@ def remove(path: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder so that it is gone at once, or there whole; raises CannotWrite."""
+    """Remove a folder atomically: completely or not at all; raises CannotWrite."""
     with _temporary_folder(folder) as (temporary, _):
         folder.rename(temporary / "removed")
 
 
 def link_or_copy(source: str, target: str) -> None:
-    """Give a file a second name; where the disk has no links, copy it."""
+    """Make a hard link to a file, or a copy if the disk has no hard links."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
@@ -154,8 +153,8 @@ def link_or_copy(source: str, target: str) -> None:
 def best_effort(what: str) -> Iterator[None]:
     """Write a cache in the block; if that fails, print one line and continue.
 
-    `what` names the cache in that line, such as "the hashes of its frames". The line is printed
-    once for each file.
+    `what` names the cache in that line, such as "the hashes of its frames". Each line is printed
+    once.
     """
     try:
         yield
@@ -169,9 +168,9 @@ def best_effort(what: str) -> Iterator[None]:
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside `path`, for files that making it needs; removed with the block.
+    """Yield a temporary folder in the parent of `path` for intermediate files; then remove it.
 
-    Raises CannotWrite where the folder that `path` lies in cannot be written to.
+    Raises CannotWrite if the parent of `path` cannot be written to.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,9 +179,9 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left in a folder, and complete an interrupted exchange.
+    """Remove temporary folders of killed writers, and complete interrupted exchanges.
 
-    What writers at work have there is left alone.
+    Temporary folders of running writers are left alone.
     """
     try:
         found = [path for path in folder.iterdir() if is_temporary(path)]
@@ -192,7 +191,7 @@ def sweep(folder: Path) -> None:
         # A link in an untrusted folder is not followed out of that folder.
         if left.is_symlink() or any(path.is_symlink() for path in left.glob("*")):
             continue
-        # Another may be sweeping as well, or the folder is not ours to write in.
+        # Another process may be sweeping too, or the folder may not be writable.
         with suppress(OSError):
             lock = try_lock(left / _LOCK)
             if lock:
@@ -207,7 +206,7 @@ def is_temporary(path: Path) -> bool:
 
 def is_abandoned(temporary: Path) -> bool:
     """Whether the process that wrote in a temporary folder was killed."""
-    if temporary.is_symlink():  # untrusted; a lock would be made where it leads
+    if temporary.is_symlink():  # untrusted: a lock would be made in the link's target
         return False
     try:
         lock = try_lock(temporary / _LOCK)
@@ -219,7 +218,7 @@ def is_abandoned(temporary: Path) -> bool:
 
 
 def sweep_below(folder: Path) -> None:
-    """Sweep a folder and all that lie below it."""
+    """Sweep a folder and all folders below it."""
     for place, folders, _ in os.walk(folder):
         if any(name.startswith(_PREFIX) for name in folders):
             sweep(Path(place))
@@ -227,13 +226,13 @@ def sweep_below(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's data, or a folder's list of names, is on the disk.
+    """Wait until a file's data, or a folder's entries, are on the disk.
 
-    Raises OSError where data could not be written. A disk that cannot sync is none: what can be
-    done has been done.
+    Raises OSError if data could not be written. On a disk that cannot sync this does nothing and
+    raises no error.
     """
     try:
-        # Windows syncs only what is open for writing, and no folder.
+        # Windows syncs only files that are open for writing, and no folders.
         file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     except PermissionError:
         return
@@ -248,7 +247,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def _temporary_folder(path: Path) -> Iterator[tuple[Path, int]]:
-    """Yield a new folder beside `path`, locked, and the mode of files that are made there."""
+    """Yield a new, locked folder in the parent of `path`, and the mode for files in it."""
     with disk_errors(path, path.parent):
         folder, lock = _new_folder(path.parent)
     try:
@@ -263,10 +262,10 @@ def _new_folder(parent: Path) -> tuple[Path, FileLock]:
     while True:
         folder = parent / f"{_PREFIX}{secrets.token_hex(4)}"
         with suppress(FileExistsError):
-            # Its mode is the usual one: whoever may write here may remove it after a kill.
+            # It has the usual mode: whoever may write here may remove it if the writer is killed.
             try:
                 folder.mkdir()
-            except FileNotFoundError as error:  # the parent was made: it is gone, or no real disk
+            except FileNotFoundError as error:  # the parent has vanished, or is not on a real disk
                 raise CannotWrite(f"nothing can be written in {parent}") from error
             try:
                 lock = try_lock(folder / _LOCK)
@@ -283,7 +282,7 @@ def _new_folder(parent: Path) -> tuple[Path, FileLock]:
 
 
 def _usual_mode(folder: Path) -> int:
-    """The mode that a file made in a folder gets: umask, default ACL and mount options decide."""
+    """The mode of a new file in a folder, as umask, default ACL and mount options set it."""
     probe = folder / ".mode"
     file = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     mode = os.fstat(file).st_mode & 0o777
@@ -293,14 +292,14 @@ def _usual_mode(folder: Path) -> int:
 
 
 def _set_mode(path: Path, mode: int) -> None:
-    """Give a file the usual mode: libraries make private ones. Some disks have no modes to set."""
+    """Set a file's mode, since libraries make private files; ignore disks without modes."""
     if path.stat().st_mode & 0o777 != mode:
         with suppress(OSError):
             path.chmod(mode)
 
 
 def _sync_below(folder: Path, mode: int) -> None:
-    """Sync every file and folder in a folder, and itself; files get their mode before."""
+    """Set the mode of every file below a folder, then sync the files and all folders."""
     for place, _, files in os.walk(folder, topdown=False):
         for name in files:
             path = Path(place, name)
@@ -311,7 +310,7 @@ def _sync_below(folder: Path, mode: int) -> None:
 
 
 def _keep_lock(lock: Path, kept: Path) -> None:
-    """Bring a lock into another folder: the same file under a second name, so it stays held."""
+    """Link a lock into another folder: it is the same file, so a held lock stays held."""
     with suppress(FileExistsError):
         try:
             os.link(lock, kept)
@@ -324,8 +323,8 @@ def _keep_lock(lock: Path, kept: Path) -> None:
 def _remove(temporary: Path) -> None:
     """Remove a temporary folder; first complete an interrupted exchange in it.
 
-    Between the two renames the new folder is whole, and goes into place; if it cannot, the old one
-    goes back, and if that cannot either, nothing is removed.
+    Between its two renames the new folder is complete, so it is moved into place. If this fails,
+    the old folder is moved back. If that fails too, nothing is removed.
     """
     for old in (temporary / _OLD).glob("*"):
         place, new = temporary.parent / old.name, temporary / _NEW / old.name
@@ -339,7 +338,7 @@ def _remove(temporary: Path) -> None:
 
 
 def _sweep_now_and_then(folder: Path) -> None:
-    """Sweep a folder unless this process did so within the last minute: it lists the folder."""
+    """Sweep a folder, but at most once a minute, since a sweep lists the folder."""
     now = time.monotonic()
     if now - _last_swept.get(folder, -_SECONDS_BETWEEN_SWEEPS) >= _SECONDS_BETWEEN_SWEEPS:
         _last_swept[folder] = now
@@ -347,6 +346,6 @@ def _sweep_now_and_then(folder: Path) -> None:
 
 
 def write_json(path: Path, record: pydantic.BaseModel, indent: int | None = 1) -> None:
-    """Write a record as strict JSON, whole or not at all; on one line without an `indent`."""
+    """Write a record atomically as strict JSON; on one line if `indent` is None."""
     with atomic_write(path) as temporary:
         temporary.write_text(record.model_dump_json(indent=indent) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The machine: devices, precision, threads, and what a record says of it and of the software."""
+"""Devices, precision and threads, and the description of machine and software in records."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _AMPERE = (8, 0)
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Read `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:1`.
+    """Read `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:1`.
 
-    Of several processes that torchrun started, each gets the GPU of its local rank.
-    Raises BadInput on another word and on a GPU that is not there.
+    Each process that torchrun started gets the GPU of its local rank.
+    Raises BadInput on any other word and on a GPU that does not exist.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "cpu" or (name == "auto" and not gpus):
@@ -40,10 +40,10 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def gpus_named(name: str) -> list[str]:
-    """All GPUs that a device's name stands for, as CUDA_VISIBLE_DEVICES calls them.
+    """The GPUs that a device name stands for, as CUDA_VISIBLE_DEVICES names them.
 
-    `auto` and `cuda` are all that this process sees, `cuda:1` is that one, and `cpu` none. Raises
-    BadInput as `choose_device`.
+    `auto` and `cuda` mean all that this process sees, `cuda:1` one of these, `cpu` none. Raises
+    BadInput as `choose_device` does.
     """
     chosen = choose_device(name)
     if chosen.type == "cpu":
@@ -54,17 +54,17 @@ def gpus_named(name: str) -> list[str]:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def shared_threads(processes: int, asked: int | None) -> int | None:
-    """Threads of each of several processes at once, so that they do not outnumber the cores.
+    """Threads for each of several parallel processes, so that they do not outnumber the cores.
 
-    `asked` is what a process would have by itself, None for what torch has: that is what a single
-    one gets.
+    `asked` is the number for a process that runs alone, None for torch's default. A single process
+    gets it unchanged.
     """
     if processes == 1:
         return asked
@@ -72,10 +72,10 @@ def shared_threads(processes: int, asked: int | None) -> int | None:
 
 
 def choose_precision(name: str, device: torch.device, bf16_on_cpu: bool = False) -> str:
-    """Fabric's name of the precision to train in, read from `auto`, `32`, `bf16` or `16`.
+    """Read `auto`, `32`, `bf16` or `16`, and return Fabric's name of the training precision.
 
-    `auto` is bf16 autocast on a GPU that computes in bf16 (Ampere or newer), with `bf16_on_cpu`
-    also on a processor that does, else 32 bits; `16` is fp16 autocast. Raises BadInput on another
+    `auto` is bf16 autocast on a GPU with bf16 support (Ampere or newer), with `bf16_on_cpu` also
+    on a CPU with bf16 support, else 32 bits. `16` is fp16 autocast. Raises BadInput on any other
     word, on bf16 for a GPU that only emulates it, and on 16 for a CPU.
     """
     if name not in PRECISIONS:
@@ -96,13 +96,13 @@ def choose_precision(name: str, device: torch.device, bf16_on_cpu: bool = False)
 
 def _cpu_has_bf16() -> bool:
     """Whether this processor has instructions for bf16: AVX512-BF16 or AMX."""
-    # Names that torch does not promise: without them bf16 is left to `--precision bf16`.
+    # Private names of torch: if they are missing, only `--precision bf16` turns bf16 on.
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in probes)
 
 
 def _has_bf16(device: torch.device) -> bool:
-    """Whether a GPU computes in bf16; a GPU of another machine is assumed to."""
+    """Whether a GPU supports bf16; a GPU of another machine is assumed to."""
     if device.type != "cuda":
         return False
     if not torch.cuda.is_available():
@@ -116,7 +116,7 @@ def default_precision(device: torch.device) -> str:
 
 
 def describe(device: torch.device, precision: str, compile_mode: str = "none") -> Environment:
-    """The environment of work on `device` at `precision`, as it is now.
+    """Describe the current environment, for a computation on `device` at `precision`.
 
     `compile_mode` says how the training step is compiled.
     """
@@ -140,7 +140,7 @@ def describe(device: torch.device, precision: str, compile_mode: str = "none") -
 
 @functools.cache
 def processor() -> str:
-    """The processor's name where the system states it, else its architecture."""
+    """The processor's name if the system states it, else its architecture."""
     listing = Path("/proc/cpuinfo")
     if listing.exists():
         for line in listing.read_text().splitlines():
@@ -151,10 +151,10 @@ def processor() -> str:
 
 @functools.cache
 def _commit() -> str | None:
-    """The commit of the checkout this file lies in; None in an installed package.
+    """The commit of the checkout that contains this file; None in an installed package.
 
-    A checkout with uncommitted changes is marked: its results cannot be made again from the
-    commit alone.
+    A checkout with uncommitted changes is marked, since the commit alone does not reproduce its
+    results.
     """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

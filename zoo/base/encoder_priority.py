@@ -11,9 +11,9 @@ _THREADS = Path("/proc/self/task")
 
 
 def quiet_encoders() -> None:
-    """Have SVT-AV1 print nothing, neither its settings nor that an encoding was interrupted.
+    """Keep SVT-AV1 from printing its settings and interrupted encodings.
 
-    What goes wrong in it comes back from FFmpeg as well. It reads the variable when it is first
+    FFmpeg reports its errors anyway. SVT-AV1 reads the environment variable when it is first
     opened.
     """
     os.environ.setdefault("SVT_LOG", "0")
@@ -21,10 +21,10 @@ def quiet_encoders() -> None:
 
 @contextmanager
 def usual_priority() -> Iterator[None]:
-    """Give this process's threads their priority back after an encoder was called.
+    """Restore the priority of this process's threads after the block has called an encoder.
 
-    SVT-AV1, where root runs it, makes the thread that opens it and all of its own real-time ones,
-    before which no other process of the machine gets its turn.
+    When root runs SVT-AV1, it gives real-time priority to the thread that opens it and to all of
+    its own threads, which starves every other process on the machine.
     """
     before = None
     if hasattr(os, "sched_getscheduler"):
@@ -38,7 +38,7 @@ def usual_priority() -> Iterator[None]:
 
 
 def _demote_real_time(policy: int, param: os.sched_param) -> None:
-    """Give all threads of this process a policy where they have a real-time one."""
+    """Set a scheduling policy for all threads of this process that have a real-time one."""
     for thread in _THREADS.iterdir() if _THREADS.exists() else ():
         try:
             if os.sched_getscheduler(int(thread.name)) in (os.SCHED_FIFO, os.SCHED_RR):

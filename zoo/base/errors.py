@@ -1,7 +1,7 @@
-"""The errors that a command reports in one line, and disk errors turned into them.
+"""Errors that a command reports in one line, and the conversion of disk errors to them.
 
-Everything a user can cause or correct is raised as a `ZooError`, most often as `BadInput`; anything
-else that reaches the command line is a defect in film-zoo or in a plugin.
+Everything that a user can cause or correct is raised as a `ZooError`, most often as `BadInput`. Any
+other exception that reaches the command line is a bug in film-zoo or in a plugin.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 FULL = {*_NO_ROOM, errno.EFBIG}
-"""What writing raises where there is no room, or none for so large a file."""
+"""Errors of writing to a full disk, or of writing a file that is too large for it."""
 _REFUSED = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
     *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),
@@ -25,16 +25,16 @@ _REFUSED = {
 
 
 class ZooError(Exception):
-    """A failure that is reported in one line, with the next step where there is one."""
+    """A failure that is reported in one line, with the next step if there is one."""
 
     exit_code = 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the host."""
+    """Whether an error means that a GPU or the host ran out of memory."""
     if isinstance(error, MemoryError):
         return True
-    # torch's own kind is a RuntimeError, and so is what its allocator on the host raises.
+    # torch.OutOfMemoryError is a RuntimeError, and torch's host allocator raises a RuntimeError.
     said = str(error)
     return isinstance(error, RuntimeError) and (
         type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in said
@@ -42,21 +42,21 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class BadInput(ZooError):
-    """What the user gave is wrong: a name, a file, an option. Nothing was changed."""
+    """The user's input is wrong: a name, a file, an option. Nothing was changed."""
 
     exit_code = 2
 
 
 class BrokenContract(BadInput, ValueError):
-    """A plugin's model gives what the contract does not allow; the message names both."""
+    """A plugin's model breaks the contract; the message names the model and the problem."""
 
 
 class CannotWrite(ZooError, OSError):
-    """The disk is full, or the place cannot be written to; what was there before still is."""
+    """The disk is full or the path is not writable; existing files are unchanged."""
 
 
 def write_error(number: int | None, otherwise: str | None = None) -> str:
-    """Why something could not be written, by its errno, with the next step where there is one."""
+    """Explain the errno of a failed write, with the next step if there is one."""
     if number in _NO_ROOM:
         return "the disk is full; make room and run the same command again"
     if number in FULL:
@@ -66,9 +66,9 @@ def write_error(number: int | None, otherwise: str | None = None) -> str:
 
 @contextmanager
 def disk_errors(path: Path, below: Path | None = None) -> Iterator[None]:
-    """Turn errors of writing into CannotWrite, one line about `path`, which the user knows.
+    """Turn write errors in the block into CannotWrite, one line about `path`.
 
-    Errors that name another file than `path` and none below `below` speak for themselves.
+    Errors that name a file other than `path` and outside `below` are raised unchanged.
     """
     try:
         yield
@@ -82,7 +82,7 @@ def disk_errors(path: Path, below: Path | None = None) -> Iterator[None]:
             raise
         if error.filename is not None:
             named = Path(os.fsdecode(error.filename))
-            # A folder above `path` is named where it could not be made.
+            # The error names a folder above `path` if that could not be made.
             if named not in path.parents and not {path, below} & {named, *named.parents}:
                 raise
         raise CannotWrite(

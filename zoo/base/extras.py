@@ -1,4 +1,4 @@
-"""Commands that install what is missing, the way film-zoo was installed here."""
+"""Commands that install missing packages, in the way that film-zoo itself was installed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ DISTRIBUTION = "film-zoo"
 
 
 def missing_extra(extra: str, what: str) -> str:
-    """The line that says what needs an extra, and the command that installs it."""
+    """A line that says what needs an extra, with the command that installs it."""
     return f"{what} needs the extra {extra!r}: {install_command(extra)}"
 
 
 def lacking(name: str, extras: Mapping[str, str], origin: str = DISTRIBUTION) -> str | None:
-    """The line for a model whose modules are not all installed; None if they are.
+    """A line that says which extra a model lacks; None if all its modules are installed.
 
-    `extras` names for each module the extra of the package `origin` that brings it.
+    `extras` maps each module to the extra of the package `origin` that installs it.
     """
     for module, extra in extras.items():
         if sys.modules.get(module) or importlib.util.find_spec(module):
@@ -35,10 +35,10 @@ def lacking(name: str, extras: Mapping[str, str], origin: str = DISTRIBUTION) ->
 
 
 def install_command(extra: str = "") -> str:
-    """The command that installs film-zoo, with an extra, the way it was installed here.
+    """The command that installs film-zoo, with an extra, in the way that it was installed here.
 
-    film-zoo is on no package index: it is installed from a repository's address, from a clone or
-    from a wheel. No folder of this machine is named, because the line may be part of a report.
+    film-zoo is on no package index: it is installed from a repository URL, a clone or a wheel. The
+    line names no folder of this machine, since it may be part of a report.
     """
     extras = f"[{extra}]" if extra else ""
     origin = _origin()
@@ -53,7 +53,7 @@ def install_command(extra: str = "") -> str:
 
 
 def package_command(words: str) -> str:
-    """The command that installs a package beside film-zoo; `words` are its name and options."""
+    """The command that installs a package in film-zoo's environment; `words` are its arguments."""
     if _is_of("pipx_metadata.json"):
         return f"`pipx runpip {DISTRIBUTION} install {words}`"
     if _is_of("uv-receipt.toml"):
@@ -68,12 +68,12 @@ def _command() -> str:
 
 
 def _is_of(note: str) -> bool:
-    """Whether the installer that leaves this note in an environment has made this one."""
+    """Whether this environment was made by the installer that leaves the file `note` in it."""
     return (Path(sys.prefix) / note).exists()
 
 
 def _origin() -> dict[str, object]:
-    """What pip noted of where film-zoo was installed from; empty where it noted nothing."""
+    """What pip recorded about the source that film-zoo was installed from; empty if nothing."""
     try:
         noted = importlib.metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
         origin = json.loads(noted or "{}")

@@ -14,8 +14,8 @@ LARGEST = 8192
 class FrameSize(NamedTuple):
     """Width and height in pixels, both even and at least 32.
 
-    Even, because video codecs subsample colour by two; 32, because the networks that score
-    pictures (AlexNet in LPIPS) have no output below it.
+    Even, because video codecs subsample colour by two. At least 32, because the networks behind
+    metrics (AlexNet in LPIPS) have no output below that size.
     """
 
     width: int

@@ -1,8 +1,8 @@
 """Records that `make gpu` writes to `results/gpu/<device>/`, typed and versioned; needs no torch.
 
-`summary.json` is a `GpuSummary` and holds everything. Each stage also has a file of its own,
-`<stage>.json`, written again after every item: what a run that was killed had measured is there.
-`docs/gpu.md` says how the measurements are made.
+`summary.json` is a `GpuSummary` and holds everything. Each stage also has its own file,
+`<stage>.json`, rewritten after every item, so that a killed run keeps what it measured.
+`docs/gpu.md` describes the measurements.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ SCHEMA_VERSION: Literal[1] = 1
 SUMMARY = "summary.json"
 
 State = Literal["waiting", "running", "done", "failed", "cut off"]
-"""`cut off` is what a stage's time did not suffice for; in a file, `running` means that the whole
-run was killed there, and `waiting` that it was not reached."""
+"""`cut off`: the stage's time did not suffice. In a file, `running` means that the whole run was
+killed during this stage, and `waiting` that the run did not get to it."""
 NOT_REACHED = "not reached"
-"""The error of an item that was not begun before the time of its stage was over."""
+"""The error of an item that was not started before the time of its stage was over."""
 MOST_NAMES = 12
-"""Of such items, where they are listed."""
+"""Largest number of such items to list by name."""
 
 
 class _Typed(pydantic.BaseModel):
@@ -31,20 +31,20 @@ class _Typed(pydantic.BaseModel):
 
 
 class MachineResult(_Typed):
-    """The device, and the two rates that bound all work on it, measured."""
+    """The device, and the two measured rates that limit its speed: arithmetic and memory copies."""
 
     capability: str | None
-    """Of CUDA, such as `9.0`; null on a CPU."""
+    """CUDA compute capability, such as `9.0`; null on a CPU."""
     memory_bytes: int | None
     multiprocessors: int | None
     driver: str | None
-    """Null where nvidia-smi does not report it, as for the next two."""
+    """Null if nvidia-smi does not report it; so are the next two."""
     power_limit_watts: Number
     graphics_clock_mhz: Number
-    """The highest that the device allows."""
+    """The highest clock that the device allows."""
     cudnn: int | None
     cores: int
-    """Of the processor, that this process may use."""
+    """CPU cores that this process may use."""
     hardware_decoders: list[str]
     """Device types that the installed FFmpeg was built to decode on."""
     matmul_rates: dict[str, Number]
@@ -54,18 +54,18 @@ class MachineResult(_Typed):
 
 
 class Resume(_Typed):
-    """A training that was stopped and resumed against one that was not."""
+    """A training that was stopped and resumed, compared with one that ran without interruption."""
 
     steps: int
     stopped_at: int
     equal: bool
     """Whether the weights have the same sha256."""
     repeatable: bool | None
-    """Whether two trainings that were never stopped have; null where `equal` already says so. Where
-    they have not, `equal` says nothing of resuming: the device adds up in another order each
+    """Whether two uninterrupted trainings have the same sha256; null if `equal` is true. If false,
+    `equal` says nothing about resuming, since the device adds numbers in a different order each
     time."""
     difference: Number
-    """Largest difference of a weight from the uninterrupted training."""
+    """Largest difference of a weight from its value in the uninterrupted training."""
 
 
 class SmokeResult(_Typed):
@@ -73,41 +73,41 @@ class SmokeResult(_Typed):
 
     model: str
     checks: dict[str, str]
-    """`ok`, or why not, by check: `step` (a training step's losses are finite), `no waiting` (steps
-    between two reports do not wait for the device), `train`, `resume`, `evaluate`,
-    `reconstruct`."""
+    """`ok` or the problem, by check: `step` (the losses of a training step are finite),
+    `no waiting` (steps between two reports do not wait for the device), `train`, `resume`,
+    `evaluate`, `reconstruct`."""
     resume: Resume | None = None
     frames_reconstructed: int | None = None
 
 
 class ThroughputResult(_Typed):
-    """A model's training step on batches that lie on the device."""
+    """Speed of a model's training step, with the batches already on the device."""
 
     model: str
     batch: int
     compiled: bool
     precision: str
     parameters: int
-    """Trainable ones."""
+    """Number of trainable parameters."""
     frames_per_second: Number
-    """The median of blocks of steps."""
+    """Median over blocks of steps."""
     lower_quartile: Number
     upper_quartile: Number
     blocks: int
     peak_memory_bytes: int | None
-    """Allocated in tensors at most during a step, the model's own included; null on a CPU."""
+    """Peak memory in tensors during a step, the model's included; null on a CPU."""
     operations_per_frame: Number
     """Additions and multiplications of a training step, forward and backward."""
     share_of_peak: Number
-    """Of the measured rate of matrix products in this precision."""
+    """Share of the measured rate of matrix products in this precision."""
     first_step_seconds: Number
-    """Compiling, or the choice of cuDNN's kernels, included."""
+    """Time of the first step, with compilation or cuDNN's choice of kernels."""
     waits: str | None
-    """What made a step wait for the device; null where none did, and on a CPU."""
+    """What made a step wait for the device; null if nothing did, and on a CPU."""
 
 
 class WorkloadResult(_Typed):
-    """A training of `broad2016` at full size, by the engine that `zoo train` uses."""
+    """A training of `broad2016` at full size, with the engine of `zoo train`."""
 
     batch: int
     compiled: bool
@@ -116,17 +116,17 @@ class WorkloadResult(_Typed):
     film_frames: int
     film_on_device: bool | None
     seconds: Number
-    """Of training that was measured, without the first reports."""
+    """Training time that was measured, without the first reports."""
     frames_per_second: Number
     share_of_peak: Number
     data_stall: Number
-    """Share of the time that the loop waited for frames."""
+    """Share of the time that the loop spent waiting for frames."""
     feature_seconds: Number
-    """What `frames` x `epochs` of the 2016 workload would take at this rate, without ingest and
+    """Time that the 2016 workload, `frames` x `epochs`, would take at this rate, without ingest and
     evaluation."""
     kernels: dict[str, float] = {}
-    """Those that took most of the device's time in a few steps, with their shares of it; empty
-    where the time ended before, or the driver lets nobody look."""
+    """The kernels that took most of the device's time in a few steps, with their shares; empty if
+    the time ran out first, or if the driver does not permit profiling."""
     frames: int = 168_000
     epochs: int = 6
     goal_seconds: float = 300.0
@@ -134,43 +134,43 @@ class WorkloadResult(_Typed):
 
 
 class MediaResult(_Typed):
-    """Decoding and scoring: what `task` did, and how fast."""
+    """Speed of one task: ingest, encoding, evaluation or a metric."""
 
     task: Literal["ingest", "encode", "evaluate", "metric"]
     subject: str
-    """The decoder, the model, or the metric."""
+    """The decoder, model or metric that was timed."""
     frames: int
     size: str
-    """Of the frames that come out of ingest, or are scored."""
+    """Size of the frames that ingest produces or that are scored."""
     source: str | None = None
-    """Of ingest: codec and size of the file that was decoded."""
+    """For ingest: codec and size of the decoded file."""
     seconds: Number
     frames_per_second: Number
 
 
 class FilmResult(_Typed):
-    """A model or a reference on a film; files are relative to the device's folder."""
+    """A model or reference on a film; paths are relative to the device's folder."""
 
     model: str
     film: str
     licence: str | None
     size: str
     latent: int | None
-    """Numbers per frame; null for a codec, as all settings of a training are."""
+    """Numbers per frame; null for a codec, as are all training settings."""
     film_frames: int
     film_seconds: tuple[float, float]
-    """The part of the film's time line that was taken."""
+    """The part of the film's time line that was used."""
     batch: int | None
     precision: str | None
     steps: int | None
-    """Null for a reference that is fitted directly, too."""
+    """Null for a codec, and for a reference that is fitted directly."""
     train_seconds: Number
-    """Of training or fitting; null for a codec."""
+    """Duration of training or fitting; null for a codec."""
     frames_per_second: Number
     scores: dict[str, dict[str, Number]]
     """Mean of each metric by part of the film: `seen`, `held_out`."""
     coded_bytes: Number
-    """A frame, as the records have it."""
+    """Bytes per frame, as in the records."""
     record: str | None
     strip: str | None
     video: str | None
@@ -180,41 +180,41 @@ R = TypeVar("R", bound=_Typed)
 
 
 class Item(_Typed, Generic[R]):
-    """One measurement of a stage: its result, or why there is none."""
+    """One measurement of a stage: its result, or the reason why there is none."""
 
     name: str
     state: State = "waiting"
     seconds: Number = None
     error: list[str] = []
-    """Last lines of the traceback, or one line that says why it is missing."""
+    """Last lines of the traceback, or one line that says why the result is missing."""
     result: R | None = None
 
     @property
     def not_reached(self) -> bool:
-        """Whether it was never begun, which says nothing of what it would have measured."""
+        """Whether the measurement was never started, so that it neither worked nor failed."""
         return self.state == "waiting" or self.error == [NOT_REACHED]
 
 
 class Stage(_Typed, Generic[R]):
-    """One stage: `<stage>.json`."""
+    """One stage, saved as `<stage>.json`."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     stage: str
     state: State = "waiting"
-    """`done` when every item was tried, even where some failed; `cut off` when some were not."""
+    """`done` if every item was tried, even if some failed; `cut off` if some were not tried."""
     began: str | None = None
     """UTC, ISO 8601."""
     allowed_seconds: float
-    """Its share of the time that was left when it began."""
+    """The stage's share of the time that was left when it began."""
     seconds: Number = None
     environment: Environment | None = None
-    """Null where the stage did not come to say it."""
+    """Null if the stage ended before it was recorded."""
     error: list[str] = []
     items: list[Item[R]] = []
 
     @property
     def left_out(self) -> str | None:
-        """`3 not reached: ...`, with the first names; None where every item was begun."""
+        """`3 not reached: ...`, with the first names; None if every item was started."""
         names = [item.name for item in self.items if item.not_reached]
         if not names:
             return None
@@ -224,17 +224,17 @@ class Stage(_Typed, Generic[R]):
 
 
 class GpuSummary(_Typed):
-    """Everything that was measured on one device: `summary.json`."""
+    """Everything that was measured on one device, saved as `summary.json`."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     tiny: bool
-    """Whether it was a trial of the script at a tiny size, whose numbers mean nothing."""
+    """Whether this was a test of the script at a tiny size, whose numbers mean nothing."""
     began: str
     minutes: float
-    """What the whole was allowed."""
+    """Time limit of the whole run."""
     seconds: float
     sources: list[str]
-    """Names of the film files that were used; the embedded clips if there were none."""
+    """Names of the film files that were used; the embedded clips if none was given."""
     machine: Stage[MachineResult] | None = None
     smoke: Stage[SmokeResult] | None = None
     throughput: Stage[ThroughputResult] | None = None
@@ -244,5 +244,5 @@ class GpuSummary(_Typed):
 
 
 def summaries(results: Path) -> list[Path]:
-    """The summaries below a results folder, `gpu/<device>/summary.json`, in order of name."""
+    """The paths of all summaries in a results folder, `gpu/<device>/summary.json`, sorted."""
     return sorted(results.glob(f"gpu/*/{SUMMARY}"))

@@ -1,9 +1,9 @@
-"""How a process stops when it is asked to: by Ctrl-C, by SIGTERM, or by a terminal that closes.
+"""Stop the process on request: on Ctrl-C, SIGTERM, or when its terminal closes.
 
 The first signal raises KeyboardInterrupt in the main thread; inside `deferred_stop` it sets a flag
-instead, so that a training can save. Nothing that is killed does harm, so a thread ends the process
-when it has not stopped by itself soon after, or when it is asked a second time. The thread works
-where the main one cannot: while a module is imported, or a library computes.
+instead, so that a training can save. A separate thread ends the process if it has not stopped soon
+after, or on a second signal; a killed process leaves nothing damaged. The thread also reacts while
+the main thread cannot: during an import, or while a library computes.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import NoReturn
 from zoo.base.errors import ZooError
 
 GRACE = 2.3
-"""Seconds that a process has to stop by itself; one that saves is waited for."""
+"""Seconds that a process has to stop by itself, in addition to the time it needs to save."""
 WORDS = 0.3
-"""Seconds that a line may take to be printed; a pipe that nobody reads takes for ever."""
+"""Seconds to wait for a line to be printed; a pipe that nobody reads would block forever."""
 LOOK = 0.1
-"""Seconds between two looks whether it still saves."""
+"""Seconds between checks whether the process is still saving."""
 REPEAT = 0.5
-"""Seconds within which another signal is the same request: `timeout`, for one, sends two."""
+"""Seconds within which a second signal counts as the same request: `timeout` sends two."""
 SIGNALS = tuple(
     number
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
@@ -38,7 +38,7 @@ SIGNALS = tuple(
 RESUME = "run the same command again to resume"
 
 on_saving: Callable[[bool], None] | None = None
-"""Called when saving begins and ends, where another process waits for it."""
+"""Called with True when saving begins and False when it ends, if another process waits for it."""
 
 _first: int | None = None
 _supervised = _handled = _was_resumable = False
@@ -47,32 +47,32 @@ _saving = _resumable = 0
 
 
 class Interrupted(ZooError):
-    """Training was asked to stop, and saved its progress."""
+    """Training stopped on request, and saved its progress."""
 
     exit_code = 130
 
 
 class StopRequest:
-    """Set when the user asks to stop; a training looks at it between steps."""
+    """A flag that is set when the user asks to stop; training checks it between steps."""
 
     def __init__(self) -> None:
         self.asked = False
 
 
 def stop_signal() -> int | None:
-    """The signal by which this process was first asked to stop; None if it was not."""
+    """The first signal that asked this process to stop; None if there was none."""
     return _first
 
 
 def exit_code() -> int | None:
-    """128 and the number of the signal, as shells say it: 130 for Ctrl-C, 143 for SIGTERM."""
+    """128 plus the signal's number, as shells do: 130 for Ctrl-C, 143 for SIGTERM; None if none."""
     return None if _first is None else 128 + _first
 
 
 def handle_signals() -> None:
-    """Have signals stop this process, from its main thread; called once, before all else.
+    """Install the signal handlers; call it once, first of all, in the main thread.
 
-    SIGTERM and SIGHUP stay ignored where they are, as `nohup` wants it.
+    SIGTERM and SIGHUP stay ignored if they already are, as under `nohup`.
     """
     global _supervised
     receiver, sender = socket.socketpair()
@@ -88,13 +88,13 @@ def handle_signals() -> None:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Handle a signal in the main thread: raise KeyboardInterrupt, or set what defers it."""
+    """Handle a signal in the main thread: set the `StopRequest`s, or raise KeyboardInterrupt."""
     global _first, _handled, _was_resumable
     if _supervised:
         if _handled:
-            return  # a second one, of which the thread takes care
+            return  # a second signal, which the thread handles
         _handled, _first = True, _first or number
-        # The block may be left before the thread looks.
+        # The block may have ended before the thread checks this.
         _was_resumable = _resumable > 0
     if _deferred and not _deferred[-1].asked:
         for request in _deferred:
@@ -105,11 +105,11 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def deferred_stop() -> Iterator[StopRequest]:
-    """Turn a signal into a request while the block runs, so that no step is cut in half.
+    """Turn a signal into a request while the block runs, so that a step is never interrupted.
 
-    A block that ends without an error although it was asked raises KeyboardInterrupt after it.
-    Where nothing handles signals yet, as in a notebook, Ctrl-C is handled for as long. Outside the
-    main thread nothing is changed.
+    If the block ends without an error after a request, KeyboardInterrupt is raised at its end. If
+    no handler is installed, as in a notebook, one for Ctrl-C is installed during the block. Outside
+    the main thread this does nothing.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -132,7 +132,7 @@ def deferred_stop() -> Iterator[StopRequest]:
 
 @contextmanager
 def saving() -> Iterator[None]:
-    """Delay the end of a process that was asked to stop until the block has run."""
+    """Do not let the process be ended before the block has finished, unless asked a second time."""
     global _saving
     _saving += 1
     if on_saving:
@@ -147,9 +147,9 @@ def saving() -> Iterator[None]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Say, when the process is asked to stop while the block runs, that the command resumes.
+    """Print how to resume the work if a signal arrives during the block.
 
-    Most commands keep nothing of what they have begun, and say nothing of the sort.
+    Most commands keep no partial work and print no such hint.
     """
     global _resumable
     _resumable += 1
@@ -161,9 +161,9 @@ def resumable() -> Iterator[None]:
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Hold signals back in this thread, and in the processes that it starts meanwhile.
+    """Block signals in this thread and in the processes that it starts during the block.
 
-    A process that begins so is not interrupted before it says what signals are to it.
+    Such a process cannot be interrupted before it has installed its own signal handlers.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -209,7 +209,7 @@ _announced = threading.Event()
 
 
 def _say(line: str, seconds: float = 0.0) -> None:
-    """Print a line on standard error from a thread of its own, which a full pipe may hold up."""
+    """Print a line on standard error from a separate thread, since a full pipe may block it."""
 
     def write() -> None:
         with suppress(Exception):
@@ -223,7 +223,7 @@ def _say(line: str, seconds: float = 0.0) -> None:
 
 
 def end(line: str | None = None) -> NoReturn:
-    """End this process and those it started, at once, with the exit code of the signal."""
+    """End this process and its child processes at once, with the exit code of the signal."""
     _announced.wait(WORDS)
     if line:
         _say(line, seconds=WORDS)

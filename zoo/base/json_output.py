@@ -1,4 +1,4 @@
-"""JSON for programs: one strict document on standard output, and nothing beside it."""
+"""JSON for programs: one strict document on standard output, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _document: TextIO | None = None
 
 
 def reserve_stdout(words: Sequence[str]) -> None:
-    """Keep standard output for `print_json` if --json is among the words of a command.
+    """Reserve standard output for `print_json` if --json is among a command's words.
 
-    Until the process ends, all else that is printed goes to standard error, by whatever way: by
-    plugins, their threads, libraries in C, and programs that are started.
+    Until the process ends, all other output goes to standard error, including that of plugins,
+    threads, C libraries and child processes.
     """
     global _document
     options = set(itertools.takewhile(lambda word: word != "--", words))
@@ -30,7 +30,7 @@ def reserve_stdout(words: Sequence[str]) -> None:
 
 
 def print_json(**fields: Any) -> None:
-    """Print strict JSON, with the version of its form first; what is not finite is null."""
+    """Print strict JSON with `schema_version` first; numbers that are not finite become null."""
     finite = _finite({"schema_version": 1, **fields})
     file = _document or sys.stdout
     file.write(json.dumps(finite, indent=1, allow_nan=False) + "\n")
@@ -38,7 +38,7 @@ def print_json(**fields: Any) -> None:
 
 
 def output_descriptor() -> int:
-    """The file descriptor of what a command prints for its user."""
+    """The file descriptor of a command's actual output."""
     return _document.fileno() if _document else 1
 
 

@@ -1,13 +1,13 @@
-"""Locks between processes, on disks with `flock` and without, that say who holds them.
+"""Locks between processes, on disks with and without `flock`, that record who holds them.
 
-A lock is a file that stays when it is released, so that all processes wait for the same one.
-`….owner.lock` beside it says who holds it; a killed process leaves that file, and the next holder
-overwrites it.
+A lock is a file that is kept when the lock is released, so that all processes lock the same file.
+A second file in the same folder, `….owner.lock`, says who holds it; a killed process leaves that
+file, and the next holder overwrites it.
 
-Where the disk has no `flock` (Lustre mounted without it, some FUSE disks), a second file,
-`….marker.lock`, names the holder's process and machine and is removed when the lock is released.
-The marker of a process that died on this machine is taken over; one from another machine stays
-until somebody deletes it, as nothing here can know whether that process lives.
+On a disk without `flock` (Lustre mounted without it, some FUSE disks) another file,
+`….marker.lock`, names the holder's process and machine and is removed on release. The marker of a
+process that died on this machine is taken over. A marker from another machine stays until somebody
+deletes it, since this machine cannot know whether that process is alive.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _MARKER = ".marker" + SUFFIX
 _IN_USE = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 _NO_FLOCK = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 _of_this_process: weakref.WeakSet[FileLock] = weakref.WeakSet()
-"""Locks that are held by `flock`: a forked child closes their files."""
+"""Locks that this process holds by `flock`; a forked child closes their files."""
 
 
 class CannotLock(ZooError, OSError):
-    """The disk refuses file locks, for another reason than that somebody holds one."""
+    """The disk does not support file locks; not raised when somebody else holds the lock."""
 
     def __init__(self, folder: Path, why: str | None) -> None:
         super().__init__(
@@ -50,7 +50,7 @@ class CannotLock(ZooError, OSError):
 
 
 class FileLock:
-    """A lock that is held until it is released, or nothing refers to it, or the process ends."""
+    """A held lock; it ends with `release`, garbage collection, or the end of the process."""
 
     def __init__(self, file: int | filelock.BaseFileLock) -> None:
         self._held: int | filelock.BaseFileLock | None = file
@@ -59,11 +59,11 @@ class FileLock:
 
     @property
     def is_marker(self) -> bool:
-        """Whether it was taken on a disk without `flock`; false once it is released."""
+        """Whether the lock is held on a disk without `flock`; false after release."""
         return isinstance(self._held, filelock.SoftFileLock)
 
     def release(self) -> None:
-        """Let go; does nothing the second time."""
+        """Release the lock; a second call does nothing."""
         held, self._held = self._held, None
         if isinstance(held, int):
             _of_this_process.discard(self)
@@ -78,8 +78,8 @@ class FileLock:
 def try_lock(path: Path) -> FileLock | None:
     """Take the lock at `path`, which ends in `.lock`; None if another process holds it.
 
-    The file is made if need be and stays. Raises CannotLock where the disk has no locks, BadInput
-    where a link is there, and OSError where the file cannot be opened.
+    The file is created if necessary and kept. Raises CannotLock if the disk has no locks, BadInput
+    if `path` is a link, and OSError if the file cannot be opened.
     """
     if sys.platform == "win32":
         return _acquired(filelock.FileLock(path))
@@ -92,7 +92,7 @@ def try_lock(path: Path) -> FileLock | None:
             if error.errno not in _NO_FLOCK:
                 raise CannotLock(path.parent, error.strerror) from error
             marker = path.with_name(path.name.removesuffix(SUFFIX) + _MARKER)
-            # The first attempt at the marker of a dead process only removes it.
+            # If the marker belongs to a dead process, the first attempt only removes it.
             lock = filelock.SoftFileLock(marker)
             return _acquired(lock) or (None if marker.exists() else _acquired(lock))
         if held and _is_still(path, file):
@@ -103,16 +103,16 @@ def try_lock(path: Path) -> FileLock | None:
 
 
 def try_shared(path: Path) -> FileLock | None:
-    """Hold a file as one of many readers, which `try_exclusive` sees; None if that is in the way.
+    """Take a shared lock on an existing file; None if a process holds it by `try_exclusive`.
 
-    Without effect on Windows, which removes no file that is open, and on disks without `flock`.
+    Has no effect on Windows, where an open file cannot be removed, and on disks without `flock`.
     Raises OSError if the file cannot be opened.
     """
     return _held(path, shared=True)
 
 
 def try_exclusive(path: Path) -> FileLock | None:
-    """Hold an existing file alone; None if a process holds it by `try_shared`."""
+    """Take an exclusive lock on an existing file; None if another process holds it."""
     return _held(path, shared=False)
 
 
@@ -132,19 +132,19 @@ def _held(path: Path, *, shared: bool) -> FileLock | None:
 
 def _opened(path: Path) -> int:
     try:
-        # Through a link, an untrusted folder would have files made outside of it.
+        # By a link, an untrusted folder could have files created outside it.
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise BadInput(f"{path} is a link, and a lock is a file: remove it") from None
-        # Another user's lock may be readable alone; that is enough to hold it on most disks.
+        # Another user's lock may be read-only for us; on most disks that is enough to lock it.
         if error.errno not in {errno.EACCES, errno.EROFS} or not path.exists():
             raise
     return os.open(path, os.O_RDONLY)
 
 
 def _is_still(path: Path, file: int) -> bool:
-    """Whether the file that was opened still has this name: it may have been replaced."""
+    """Whether `path` still names the opened file: it may have been replaced."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file))
     except FileNotFoundError:
@@ -160,7 +160,7 @@ def _acquired(lock: filelock.BaseFileLock) -> FileLock | None:
 
 
 def _close_in_child() -> None:
-    """A forked child does not hold its parent's locks: it may outlive the parent."""
+    """Drop the parent's locks in a forked child, which may outlive the parent."""
     for lock in tuple(_of_this_process):
         with suppress(OSError):
             lock.release()
@@ -183,14 +183,14 @@ if sys.platform != "win32":
 
 
 IN_FOLDER = ".lock"
-"""A lock's name where it guards the folder it lies in."""
+"""Name of a lock that protects the folder it is in."""
 _POLL_SECONDS = 0.1
 _LARGEST_NOTE = 4096
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 _Word = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=255)]
 Waiting = Callable[[str], None]
-"""Told in a line what is waited for, and who holds it."""
+"""Called with a line that says what the process waits for, and who holds it."""
 
 
 class LockHeld(ZooError):
@@ -198,13 +198,13 @@ class LockHeld(ZooError):
 
 
 class WaitStopped(ZooError):
-    """The user asked to stop while a lock was waited for."""
+    """The user asked to stop while the process waited for a lock."""
 
     exit_code = 130
 
 
 class Owner(pydantic.BaseModel):
-    """The holder of a lock, as it wrote itself down."""
+    """The holder of a lock, as recorded by itself."""
 
     model_config = pydantic.ConfigDict(extra="ignore", allow_inf_nan=False)
 
@@ -212,20 +212,20 @@ class Owner(pydantic.BaseModel):
     host: _Word
     user: _Word
     since: float
-    """Seconds since 1970."""
+    """Time at which it took the lock, in seconds since 1970."""
 
     @classmethod
     def here(cls) -> Owner:
         """This process as the holder of a lock, from now on."""
         try:
             user = getpass.getuser()
-        except (KeyError, OSError):  # a container's user need not have a name
+        except (KeyError, OSError):  # a user in a container may have no name
             user = str(os.getuid())
         host = _word(socket.gethostname())
         return cls(pid=os.getpid(), host=host, user=_word(user), since=time.time())
 
     def __str__(self) -> str:
-        """Such as `pid 123 on HOST (USER) for 2 min`."""
+        """Format as `pid 123 on HOST (USER) for 2 min`."""
         return f"pid {self.pid} on {self.host} ({self.user}) for {_age(time.time() - self.since)}"
 
 
@@ -239,10 +239,10 @@ def exclusive_lock(
 ) -> Iterator[None]:
     """Hold the lock at `path`, whose name ends in `.lock`, while the block runs.
 
-    `what` names in messages what it guards. Where another process holds it, `waiting` is called and
-    the lock is waited for, until `stop` says otherwise: then WaitStopped is raised. With a
-    `waiting` of None raises LockHeld at once. Raises CannotWrite where the folder cannot be written
-    to, CannotLock where its disk has no locks.
+    `what` names the protected thing in messages. If another process holds the lock, `waiting` is
+    called once and the lock is waited for until `stop()` is true; then WaitStopped is raised. If
+    `waiting` is None, LockHeld is raised at once. Raises CannotWrite if the folder cannot be
+    written to, and CannotLock if its disk has no locks.
     """
     with disk_errors(path.parent, path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -259,9 +259,9 @@ def exclusive_lock(
             lock = try_lock(path)
     note = _note(path)
     try:
-        # The note is optional: on a full disk the lock works without it.
+        # The owner file is optional: on a full disk the lock works without it.
         with suppress(OSError):
-            note.unlink(missing_ok=True)  # a killed process's, perhaps another user's
+            note.unlink(missing_ok=True)  # left by a killed process, perhaps of another user
             note.write_text(Owner.here().model_dump_json(), encoding="utf-8")
         yield
     finally:
@@ -271,15 +271,15 @@ def exclusive_lock(
 
 
 def holder(path: Path) -> str | None:
-    """The holder of the lock at `path`, in words; None if there is none. Leaves nothing behind."""
-    # Without the file there is no lock, and none is made.
+    """The holder of the lock at `path`, in words; None if nobody holds it. Creates no file."""
+    # If the file does not exist, nobody holds the lock, and none is created.
     if not path.exists():
         return None
     try:
         lock = try_lock(path)
     except OSError as error:
         if error.errno in _READ_ONLY:
-            return None  # nobody can hold a lock that cannot be written
+            return None  # nobody can hold a lock in a file that is not writable
         raise
     if lock:
         lock.release()
@@ -288,20 +288,20 @@ def holder(path: Path) -> str | None:
 
 
 def print_waiting(line: str) -> None:
-    """Print a line about waiting on standard error, beside whatever the command prints."""
+    """Print a line about waiting on standard error, separate from the command's output."""
     sys.stderr.write(f"zoo: {line}\n")
     sys.stderr.flush()
 
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """`exclusive_lock` in a folder that one process writes at a time, as that of the results."""
+    """Hold the lock of a folder that one process may write at a time, such as the results."""
     with exclusive_lock(folder / IN_FOLDER, str(folder), waiting=print_waiting):
         yield
 
 
 def is_lock(path: Path) -> bool:
-    """Whether a file is a lock or says who holds one."""
+    """Whether a file is a lock, its owner file or its marker."""
     return path.name.endswith(SUFFIX)
 
 
@@ -319,7 +319,7 @@ def _holder(path: Path) -> str:
         with _note(path).open("rb") as file:
             return str(Owner.model_validate_json(file.read(_LARGEST_NOTE)))
     except (OSError, ValueError):
-        # It has just taken it, or just let go.
+        # The holder has just taken the lock, or has just released it.
         return "another process"
 
 

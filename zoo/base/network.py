@@ -1,6 +1,6 @@
-"""The network: whether it may be used, and reading an address without ever waiting for long.
+"""Network access: whether it is allowed, and reading a URL with limits on waiting.
 
-It may not be used where `ZOO_OFFLINE` is set to anything but 0.
+It is forbidden if `ZOO_OFFLINE` is set to anything but 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _kept_off: ContextVar[str | None] = ContextVar("kept off the network", default=N
 
 
 def why_offline() -> str | None:
-    """Why the network may not be used, in a few words; None where it may."""
+    """Why the network may not be used, in a few words; None if it may."""
     if os.environ.get(OFFLINE, "") not in ("", "0"):
         return f"{OFFLINE} forbids to fetch"
     return _kept_off.get()
@@ -41,7 +41,7 @@ def is_offline() -> bool:
 
 @contextmanager
 def without_network(why: str) -> Iterator[None]:
-    """Forbid this thread to use the network while the block runs; `why` is part of messages."""
+    """Forbid network access in this thread while the block runs; messages contain `why`."""
     token = _kept_off.set(why)
     try:
         yield
@@ -50,15 +50,15 @@ def without_network(why: str) -> Iterator[None]:
 
 
 def refuse_offline(what: str) -> None:
-    """Raise BadInput if the network may not be used; `what` needs it, in a few words."""
+    """Raise BadInput if the network may not be used; `what` names what needs it."""
     if is_offline():
         raise BadInput(f"{what} needs the network, which {OFFLINE} forbids; unset it and try again")
 
 
 STALL_SECONDS = 10.0
-"""The longest time without a connection or a byte."""
+"""Longest time to wait for a connection or a byte."""
 RATE_SECONDS, SLOWEST = 30.0, 20_000
-"""The lowest average of bytes per second, over so many seconds."""
+"""Period in seconds, and the lowest average rate allowed over it in bytes per second."""
 NETWORK_ERRORS = (OSError, ValueError, http.client.HTTPException)
 _QUEUED_BLOCKS = 64
 
@@ -70,11 +70,11 @@ def read_blocks(
 ) -> Iterator[bytes]:
     """Read `url` in blocks; raises one of NETWORK_ERRORS, TimeoutError if it stalls or is too slow.
 
-    `longest` is the longest time of all in seconds; `on_answer` gets the header before any block.
+    `longest` limits the total time in seconds; `on_answer` gets the headers before any block.
 
-    The timeout of urllib applies to every address of a host in turn and to every single byte, and
-    not to name resolution; with lost packets, or single bytes, that adds up to hours. So a thread
-    reads, and this function waits for it.
+    urllib's timeout applies to each address of a host and to each read separately, and not to name
+    resolution; with lost packets, or bytes that trickle in, this adds up to hours. Therefore a
+    thread reads, and this function waits for it.
     """
     pieces: queue.Queue[bytes | Message | Exception] = queue.Queue(_QUEUED_BLOCKS)
     abandoned = threading.Event()
@@ -115,7 +115,7 @@ _NOT_REACHED = frozenset(
     }
 )
 _CLIENTS = re.compile(r"(httpx|httpcore|requests|urllib3|aiohttp|botocore)\d*")
-"""Packages that speak HTTP; which of them the Hugging Face hub uses depends on its version."""
+"""HTTP clients; which one the Hugging Face hub uses depends on its version."""
 _CLIENT_ERRORS = re.compile(
     "TransportError|Timeout|ConnectionError|ConnectionTimeoutError|ClientConnectionError"
     "|ServerTimeoutError|MaxRetryError|NewConnectionError|ConnectTimeoutError|ReadTimeoutError"
@@ -124,10 +124,10 @@ _CLIENT_ERRORS = re.compile(
 
 
 def unreachable(error: BaseException, address: str = "") -> str | None:
-    """The line for a host that an error says cannot be reached; None for any other error.
+    """A line saying that a host cannot be reached, if the error means this; None otherwise.
 
-    The client that raised it may be any of those in use, or a wrapper that names it as the cause.
-    `address` is an URL, whose host is named where the error names none.
+    The error may come from any of the HTTP clients, or from a wrapper with such an error as cause.
+    If the error names no host, the line names the host of the URL `address`.
     """
     chain = _chain(error, lambda each: each.__cause__)
     found = next((each for each in chain if _is_of_network(each)), None)
@@ -135,7 +135,7 @@ def unreachable(error: BaseException, address: str = "") -> str | None:
         return None
     below = _chain(found, lambda each: each.__cause__ or each.__context__ or _reason_of(each))
     host = next(filter(None, map(_host_of, (*chain, *below))), "") or _host(address)
-    # What the system says is deepest, below the words of every client.
+    # The system's own message is the innermost one, below those of the clients.
     said = [each.strerror for each in below if isinstance(each, OSError) and each.strerror]
     why = str(said[-1]) if said else str(found) or type(found).__name__
     return f"{host or 'the host'} cannot be reached: {' '.join(why.split())[:200]}"
@@ -167,16 +167,16 @@ def _is_of_network(error: BaseException) -> bool:
 
 
 def _reason_of(error: BaseException) -> BaseException | None:
-    """The error in another, where its client keeps it in an attribute."""
+    """The error that another keeps in its attribute `reason`, as some clients do."""
     reason = getattr(error, "reason", None)
     return reason if isinstance(reason, BaseException) else None
 
 
 def _host_of(error: BaseException) -> str:
-    """The host that an error of a client was for; empty if it does not say."""
+    """The host that a client's error refers to; empty if the error does not say."""
     try:
         request = getattr(error, "request", None)
-    except RuntimeError:  # of httpx, where no request was noted
+    except RuntimeError:  # raised by httpx if the error has no request
         return ""
     return _host(str(getattr(request, "url", None) or ""))
 
@@ -189,7 +189,7 @@ def _host(address: str) -> str:
 
 
 def short_reason(error: Exception, address: str = "") -> str:
-    """The short reason of an error; one of the network names the host, which is in `address`."""
+    """A short reason for an error; for a network error it names the host of `address`."""
     if address and (line := unreachable(error, address)):
         return line
     reason = getattr(error, "reason", error)
@@ -198,9 +198,9 @@ def short_reason(error: Exception, address: str = "") -> str:
 
 
 def as_request(url: str) -> str:
-    """An address as it is sent: letters of other scripts and spaces in the form of ASCII.
+    """Encode a URL in ASCII, as requests need it: spaces and letters of other scripts are escaped.
 
-    Raises ValueError if it is none.
+    Raises ValueError if it is not a URL.
     """
     parts = urllib.parse.urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
@@ -219,7 +219,7 @@ def as_request(url: str) -> str:
 def _read(
     url: str, pieces: queue.Queue[bytes | Message | Exception], abandoned: threading.Event
 ) -> None:
-    """Put the header and blocks of `url` into a queue, then an empty one, or the error."""
+    """Put the headers and blocks of `url` into a queue, then an empty block or the error."""
 
     def put(piece: bytes | Message | Exception) -> None:
         while not abandoned.is_set():

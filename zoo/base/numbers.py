@@ -1,4 +1,4 @@
-"""Numbers formatted for people: no more digits than were measured, a unit where needed."""
+"""Format numbers for people: with no more digits than were measured, and units if needed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ NOT_APPLICABLE = "–"
 
 
 def fixed(value: float | None, digits: int) -> str:
-    """Write with `digits` decimals: `24.13`; `n/a` for None."""
+    """Format with `digits` decimals: `24.13`; `n/a` for None."""
     if value is None:
         return NOT_AVAILABLE
     text = f"{value:,.{digits}f}"
-    # A tiny negative number must not print as minus zero.
+    # A tiny negative number must not become minus zero.
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
 
 
 def signed(value: float, digits: int) -> str:
-    """Write with its sign: `+0.012`, `−0.012`; zero has none."""
+    """Format with a sign: `+0.012`, `−0.012`; zero has none."""
     text = fixed(abs(value), digits)
     if float(text.replace(",", "")) == 0:
         return text
@@ -26,7 +26,7 @@ def signed(value: float, digits: int) -> str:
 
 
 def spread(value: float, digits: int) -> str:
-    """Write a standard deviation as `fixed` does, with more digits where it would read as zero."""
+    """Format a standard deviation as `fixed` does, with more digits if it would become zero."""
     text = fixed(value, digits)
     if value == 0 or float(text.replace(",", "")):
         return text if value else "0"
@@ -34,7 +34,7 @@ def spread(value: float, digits: int) -> str:
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """Write with `digits` significant digits and no exponent: `0.0123`, `1.20`, `12,400`."""
+    """Format with `digits` significant digits and no exponent: `0.0123`, `1.20`, `12,400`."""
     if value is None:
         return NOT_AVAILABLE
     if value == 0:
@@ -45,9 +45,9 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def scaled(value: float | None, unit: str = "") -> str:
-    """Write a count with three digits and a decimal prefix: `945`, `12.3 k`, `1.23 M`, `3.50 MB`.
+    """Format a count with three digits and a decimal prefix: `945`, `12.3 k`, `1.23 M`, `3.50 MB`.
 
-    A whole count below a thousand is exact and printed as it is.
+    A whole count below a thousand is exact and has no decimals.
     """
     if value is None:
         return NOT_AVAILABLE
@@ -61,7 +61,7 @@ def scaled(value: float | None, unit: str = "") -> str:
 
 
 def percent(share: float | None) -> str:
-    """Write a share of 1 in whole percent: `85%`; `<1%` and `>99%` where it is not quite 0 or 1."""
+    """Format a share of 1 in whole percent: `85%`; `<1%` and `>99%` if it is not quite 0 or 1."""
     if share is None:
         return NOT_AVAILABLE
     shown = round(100 * share)
@@ -71,17 +71,17 @@ def percent(share: float | None) -> str:
 
 
 def whole(value: float | None) -> str:
-    """Write a whole number with thousands separators: `12,400`."""
+    """Format a whole number with thousands separators: `12,400`."""
     return NOT_AVAILABLE if value is None else f"{value:,.0f}"
 
 
 def rate(value: float | None) -> str:
-    """Write a frame rate: `25`, `23.98`."""
+    """Format a frame rate: `25`, `23.98`."""
     return NOT_AVAILABLE if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def duration(seconds: float | None) -> str:
-    """Write a length of time: `9.6 s`, `4 min 10 s`, `1 h 52 min`."""
+    """Format a duration: `9.6 s`, `4 min 10 s`, `1 h 52 min`."""
     if seconds is None:
         return NOT_AVAILABLE
     if seconds < 59.95:
@@ -94,35 +94,35 @@ def duration(seconds: float | None) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number of things: `1 film`, `3 films`."""
+    """Format a count with its noun: `1 film`, `3 films`."""
     return f"{number:,} {noun if number == 1 else noun + 's'}"
 
 
 def verb(number: int, one: str, several: str) -> str:
-    """The form of a verb that goes with a number of things."""
+    """Choose the form of a verb for a number of things."""
     return one if number == 1 else several
 
 
 def ordinal(number: int) -> str:
-    """Write an ordinal number: `1st`, `2nd`, `3rd`, `4th`, `11th`, `22nd`."""
+    """Format an ordinal number: `1st`, `2nd`, `3rd`, `4th`, `11th`, `22nd`."""
     last = 0 if 10 < number % 100 < 20 else number % 10
     return f"{number:,}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
 
 
 def every(step: int) -> str:
-    """Write which frames are taken: `every frame`, `every other frame`, `every 3rd frame`."""
+    """Say which frames are used: `every frame`, `every other frame`, `every 3rd frame`."""
     if step < 3:
         return "every frame" if step == 1 else "every other frame"
     return f"every {ordinal(step)} frame"
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:
-    """Write names as a list in a sentence: `a`, `a and b`, `a, b and c`."""
+    """Join names as in a sentence: `a`, `a and b`, `a, b and c`."""
     if len(names) < 2:
         return "".join(names)
     return ", ".join(names[:-1]) + f" {last} {names[-1]}"
 
 
 def times(ratio: float) -> str:
-    """Write a ratio: `1.8 times`."""
+    """Format a ratio: `1.8 times`."""
     return f"{significant(ratio, 2)} times"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -33,13 +35,15 @@ _WANTED = {
     "multiple_of": "multiples of {multiple_of}",
     "literal_error": "{expected}",
     "enum": "{expected}",
+    "list_type": "a list in square brackets, such as [8,16]",
+    "tuple_type": "a list in square brackets, such as [8,16]",
 }
-"""What an option takes, by pydantic's name of the error."""
+"""What an option accepts, by pydantic's type of the error."""
 _LONGEST_VALUE = 60
 
 
 def option_error(what: str, problem: Mapping[str, Any]) -> str:
-    """Why pydantic refused a value, in plain words; `problem` is one of its `errors()`.
+    """Say in plain words why pydantic refused a value; `problem` is one of its `errors()`.
 
     `what` names the option: `--latent takes a whole number; not 'x'`.
     """
@@ -53,12 +57,12 @@ def option_error(what: str, problem: Mapping[str, Any]) -> str:
 
 
 def validated(name: str, options: type[_Options], settings: Mapping[str, Any]) -> _Options:
-    """Validated options of what is called `name`; raises BadInput naming the first wrong one."""
+    """Validate options; raises BadInput naming the first invalid one and its owner `name`."""
     import pydantic
 
     try:
         return options.model_validate(
-            {key: _choice(options, key, value) for key, value in settings.items()}
+            {key: _as_typed(options, key, value) for key, value in settings.items()}
         )
     except pydantic.ValidationError as error:
         first = error.errors()[0]
@@ -68,17 +72,23 @@ def validated(name: str, options: type[_Options], settings: Mapping[str, Any]) -
         raise BadInput(option_error(f"{name}, option {where}", first)) from None
 
 
-def _choice(options: type[pydantic.BaseModel], key: str, value: object) -> object:
-    """A setting's value; the choice itself where a command line spells one that is not text."""
+def _as_typed(options: type[pydantic.BaseModel], key: str, value: object) -> object:
+    """Convert a value from the command line to a type that its field accepts: a number, a list."""
     field = options.model_fields.get(key)
-    choices = typing.get_args(field.annotation) if field else ()
-    if field and typing.get_origin(field.annotation) is Literal and value not in choices:
+    if field is None or not isinstance(value, str):
+        return value
+    kind = typing.get_origin(field.annotation)
+    if kind is Literal:
+        choices = typing.get_args(field.annotation)
         return next((choice for choice in choices if str(choice) == value), value)
+    if kind in (list, tuple) and value.strip().startswith("["):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
     return value
 
 
 def listed(options: type[pydantic.BaseModel]) -> str:
-    """The names of the options, for a message."""
+    """List the names of the options, for a message."""
     known = ", ".join(options.model_fields)
     return f"it has: {known}" if known else "it has none"
 

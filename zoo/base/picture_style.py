@@ -1,6 +1,6 @@
-"""Colours and typeface of every picture: readable on light and on dark pages.
+"""Colours and typeface of all pictures, readable on light and on dark pages.
 
-The typeface is the one in matplotlib, so that a report looks the same on any machine.
+The typeface is the one that matplotlib contains, so that a report looks the same on any machine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LINES = (
     *("#f2a65a", "#8fb8de", "#9ccc8e", "#e58fb1", "#d7c15b", "#b39ddb"),
     *("#6cc5c1", "#e57f6b", "#c9b79c", "#7f9fe0", "#a8d65c", "#d98ce0"),
 )
-"""Colours of models in one plot; labels are beside the lines, so that no colour has a meaning."""
+"""Line colours of models in a plot; labels are next to the lines, so colours need no legend."""
 
 
 @cache
@@ -47,7 +47,7 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """The typeface at a size in pixels."""
     from PIL import ImageFont
 
-    # Basic layout: the other engine is not on every machine and places letters differently.
+    # Basic layout: the other engine is not available everywhere and places letters differently.
     return ImageFont.truetype(str(_file(bold)), size, layout_engine=ImageFont.Layout.BASIC)
 
 
@@ -78,11 +78,11 @@ def fit_text(text: str, width: float, size: int, bold: bool = False) -> str:
 
 
 SMALLEST = 9
-"""Pixels of the smallest letters."""
+"""Smallest size of letters, in pixels."""
 
 
 def fit_letters(text: str, width: float, size: int) -> tuple[str, int]:
-    """Text and the size at which it is at most `width` pixels wide; cut only at `SMALLEST`."""
+    """Return text and letter size for at most `width` pixels; text is cut only at `SMALLEST`."""
     shown = picture_text(text)
     sizes = range(size, min(size, SMALLEST) - 1, -1)
     fitting = next((each for each in sizes if font(each).getlength(shown) <= width), sizes[-1])
@@ -90,9 +90,9 @@ def fit_letters(text: str, width: float, size: int) -> tuple[str, int]:
 
 
 def wrap_text(text: str, width: float, size: int, bold: bool = False, most: int = 2) -> list[str]:
-    """Text in at most `most` lines of `width` pixels, broken where a word ends if possible.
+    """Wrap text to at most `most` lines of `width` pixels, between words if possible.
 
-    Only the last line is shortened, if even so many do not hold it.
+    If this is not enough room, only the last line is shortened.
     """
     rest = picture_text(text, 200)
     lines: list[str] = []
@@ -109,6 +109,6 @@ def wrap_text(text: str, width: float, size: int, bold: bool = False, most: int 
 
 
 def _parted(text: str) -> tuple[str, str]:
-    """Split a row's name from the machine at its end, which may be all that distinguishes it."""
+    """Split off the machine at the end of a row's name, which may be all that tells rows apart."""
     found = re.search(r" on [A-Z][0-9]*\Z", text)
     return (text[: found.start()], found[0]) if found else (text, "")

@@ -21,14 +21,14 @@ class _Finished:
 
 
 def prefetch(items: Iterable[_T], group: int, ahead: int = 1) -> Generator[_T, None, None]:
-    """Yield `items`, which a background thread takes in groups of `group` items.
+    """Yield `items`, which a background thread reads ahead in groups of `group` items.
 
-    Handing over a group wakes a thread, which is expensive beside items as cheap as small frames.
-    Up to `ahead` groups wait, beside the one that is used and the one that is filled. An error of
-    the iterator is raised here, after the items before it. Closing the generator ends the thread
-    before it returns, so that what the thread uses can be closed afterwards.
+    Handing over a group wakes a thread, which costs much compared with cheap items such as small
+    frames. Up to `ahead` groups wait, in addition to the one in use and the one being filled. An
+    error of the iterator is raised here, after the items before it. Closing the generator waits for
+    the thread to end, so that its resources can be closed afterwards.
     """
-    # Two SimpleQueues, which are written in C: one of groups, one of free places for groups.
+    # Two SimpleQueues, which are written in C: one for groups, one for free slots.
     ready: queue.SimpleQueue[list[_T] | _Failed | _Finished] = queue.SimpleQueue()
     room: queue.SimpleQueue[None] = queue.SimpleQueue()
     for _ in range(ahead):
@@ -37,7 +37,7 @@ def prefetch(items: Iterable[_T], group: int, ahead: int = 1) -> Generator[_T, N
 
     def produce() -> None:
         taken: list[_T] = []
-        # Whatever ends the iterator, also an interrupt, has to reach the thread that waits.
+        # The waiting thread must be notified of any exception, even an interrupt.
         try:
             for item in items:
                 taken.append(item)

@@ -1,4 +1,4 @@
-"""Presets, which are named sets of defaults, and budgets, which are amounts of training."""
+"""Presets (named sets of defaults) and budgets (amounts of training)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from zoo.base.frame_size import FrameSize
 
 @dataclass(frozen=True)
 class Preset:
-    """Defaults for one purpose; models may have option values of their own by its name."""
+    """A named set of defaults for one purpose; models may add their own option values for it."""
 
     name: str
     purpose: str
     size: FrameSize
     latent: int
     budget: str
-    """As `Budget` reads it; a user's own budget takes its place whole."""
+    """In the form that `Budget.parse` reads; a user's own budget replaces it completely."""
     batch: int
     threads: int | None
-    """Threads a process computes with on a CPU; None leaves it to torch."""
+    """CPU threads of a process; None for torch's default."""
     bf16_on_cpu: bool = False
-    """Whether `--precision auto` is bf16 on a processor that computes in it."""
+    """Whether `--precision auto` means bf16 on a CPU that supports it."""
 
 
 PRESETS = {
@@ -36,7 +36,7 @@ PRESETS = {
             "whole films, on a GPU",
             FrameSize(256, 144),
             200,
-            # Six epochs of a feature film are 30,000 steps; those of a clip of ten seconds are 40.
+            # Six epochs are 30,000 steps for a feature film, but 40 for a clip of ten seconds.
             "6epochs-min20000steps",
             32,
             None,
@@ -46,13 +46,13 @@ PRESETS = {
             "whole films, on two CPU cores",
             FrameSize(256, 144),
             200,
-            # Six epochs of a clip of a minute would be over before anything is learned.
+            # Six epochs of a one-minute clip would end before anything is learned.
             "6epochs-min3000steps",
             8,
             None,
             bf16_on_cpu=True,
         ),
-        # Frames, and not epochs: as many for a clip of two seconds as for a film.
+        # Frames instead of epochs: the same amount for a clip of two seconds and for a film.
         Preset("quick", "short clips, on two CPU cores", FrameSize(96, 54), 16, "4000frames", 8, 1),
     )
 }
@@ -60,7 +60,7 @@ DEFAULT_PRESET = "film"
 
 
 def preset_named(name: str) -> Preset:
-    """The preset of that name; raises BadInput naming those there are."""
+    """The preset of that name; raises BadInput listing the presets if there is none."""
     if name not in PRESETS:
         raise BadInput(f"no preset is called {name!r}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]
@@ -76,18 +76,18 @@ _UNITS: dict[str, Unit] = {
     **dict.fromkeys(("h", "hour", "hours"), "seconds"),
 }
 _SECONDS = {"m": 60, "h": 3600}
-"""By the first letter of a unit of time."""
+"""Seconds in a unit of time, by the unit's first letter."""
 _FORM = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([a-z]+)(?:-min ?(\d{1,12}) ?steps?)?")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """An amount of training. All but seconds are known in steps before training starts."""
+    """An amount of training. Except for seconds, it is known in steps before training starts."""
 
     amount: float
     unit: Unit
     least_steps: int = 0
-    """Steps that are taken at least, however few frames an epoch has; of epochs only."""
+    """Smallest number of steps, however short an epoch is; only for a budget in epochs."""
 
     @classmethod
     def parse(cls, text: str) -> Budget:
@@ -111,7 +111,7 @@ class Budget:
         return cls(float(match[1]) * each, unit, int(match[3] or 0))
 
     def steps(self, frames_in_epoch: int, batch: int) -> int | None:
-        """Steps to take, rounded up to whole steps; None if the clock decides."""
+        """The number of steps, rounded up; None for a budget in seconds."""
         match self.unit:
             case "epochs":
                 steps = math.ceil(self.amount * frames_in_epoch / batch)
@@ -124,7 +124,7 @@ class Budget:
                 return None
 
     def __str__(self) -> str:
-        """The budget as `parse` reads it; part of the names of runs."""
+        """The budget in the form that `parse` reads; part of the names of runs."""
         floor = f"-min{self.least_steps}steps" if self.least_steps else ""
         unit = "s" if self.unit == "seconds" else self.unit
         return f"{_plain(self.amount)}{unit}{floor}"
@@ -138,5 +138,5 @@ class Budget:
 
 
 def _plain(amount: float, thousands: str = "") -> str:
-    """A number without an exponent, and without zeros at its end."""
+    """Format a number without an exponent and without trailing zeros."""
     return f"{amount:{thousands}.6f}".rstrip("0").rstrip(".")

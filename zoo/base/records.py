@@ -1,6 +1,6 @@
-"""What a run leaves on disk, typed and versioned: the only thing a report is made from.
+"""Typed, versioned records of results on disk; reports are made from nothing else.
 
-Nothing here needs torch. JSON is strict: a number that is not finite is written as null, and an
+This module needs no torch. JSON is strict: a number that is not finite is written as null, and an
 unknown or missing field is an error that names it.
 """
 
@@ -15,11 +15,11 @@ from zoo.base.untrusted_files import LARGEST_JSON, check_countable
 
 SCHEMA_VERSION: Literal[3] = 3
 MIN_SHOTS = 8
-"""Shots that an interval needs: of fewer, no interval holds what it says."""
+"""Shots needed for an interval; with fewer, its coverage is below 95 %."""
 
 Part = Literal["seen", "held_out", "other"]
-"""Frames the model was trained on, frames of that film in shots it never saw, and frames of a film
-that it was not trained on at all."""
+"""`seen`: frames that the model was trained on. `held_out`: frames of that film in shots that were
+left out of training. `other`: frames of any other film."""
 
 
 def _finite_or_none(value: object) -> object:
@@ -27,9 +27,9 @@ def _finite_or_none(value: object) -> object:
 
 
 Number = Annotated[float | None, pydantic.BeforeValidator(_finite_or_none)]
-"""A measured number; null where it is not finite."""
+"""A measured number; null if it is not finite."""
 LARGEST_RESULTS = 512 << 20
-"""Bytes of `results.json`."""
+"""Size limit of `results.json` in bytes."""
 
 
 class _Typed(pydantic.BaseModel):
@@ -44,24 +44,24 @@ class _Typed(pydantic.BaseModel):
 
 
 class Summary(_Typed):
-    """One metric over one part of a film: statistics over frames, each frame counted once."""
+    """Statistics of one metric over the frames of one part of a film; all frames count equally."""
 
     frames: int
-    """Frames that have a value; some metrics have none where nothing moves, for example."""
+    """Number of frames with a value; some metrics have none where nothing moves, for example."""
     shots: int | None = None
-    """Shots that these frames lie in; null in records from before it was written down."""
+    """Number of shots that contain these frames; null in older records."""
     mean: Number
-    """Geometric for a metric that is a ratio, whose `better` is `one`."""
+    """Geometric mean for a ratio (a metric whose `better` is `one`), else arithmetic mean."""
     sd: Number
     lowest: Number
     highest: Number
     interval: tuple[Number, Number] | None = None
-    """95 % interval of the mean, by Student's t over the means of shots; null for fewer than
-    `MIN_SHOTS` shots. Without `shots` it is one from resampling shots, which holds less."""
+    """95 % interval of the mean, by Student's t over shot means; null for fewer than `MIN_SHOTS`
+    shots. If `shots` is null, it comes from resampling shots, and its coverage is lower."""
 
     @property
     def sound_interval(self) -> tuple[float, float] | None:
-        """The interval where it holds the mean in 95 % of cases, else None."""
+        """The interval if its coverage is 95 %, else None."""
         if self.shots is None or self.shots < MIN_SHOTS or not self.interval:
             return None
         low, high = self.interval
@@ -78,29 +78,29 @@ class Throughput(_Typed):
 
 
 class Memory(_Typed):
-    """The most memory that was held while one batch was worked on, in bytes.
+    """Peak memory while one batch is processed, in bytes.
 
-    Above what is held without the model: libraries and films are not in it.
+    It is the increase over the memory without the model, so libraries and films do not count.
     """
 
     allocated: int | None
-    """Of the device, in tensors; on a CPU null: nothing counts them there."""
+    """Memory in tensors on the device; null on a CPU, where it is not counted."""
     reserved: int
-    """Taken from the device, what is kept for reuse included; on a CPU the process's growth."""
+    """Memory reserved on the device, cached memory included; on a CPU, growth of the process."""
 
 
 class Cost(_Typed):
-    """What a model costs to run; null where it was not measured (a reference is not trained)."""
+    """What a model costs to run; null if not measured (a reference is not trained)."""
 
     batch: int | None
-    """Frames per batch; null for a codec, which was timed once over the whole film."""
+    """Frames per batch; null for a codec, which is timed once over the whole film."""
     train: Throughput | None = None
     encode: Throughput | None = None
     decode: Throughput | None = None
     round_trip: Throughput | None = None
-    """A batch encoded and decoded again."""
+    """Encoding and decoding a batch."""
     encode_one: Throughput | None = None
-    """One frame at a time, as for the next four."""
+    """One frame at a time, as in `decode_one` and `round_trip_one`."""
     decode_one: Throughput | None = None
     round_trip_one: Throughput | None = None
     train_memory: Memory | None = None
@@ -127,40 +127,40 @@ class LatentInfo(_Typed):
     """Bits per frame as the model declares them, before lossless coding: 8 for a real number, and
     enough to distinguish the values of a code. Null for a codec. A padded window counts in full."""
     codes: int | None = None
-    """How many values a number can have, where numbers are codes; null where they are real."""
+    """Number of values of a code; null for real numbers."""
     coded_bytes: Number
     """Bytes per frame on disk, averaged over the film: latents after lossless coding, or a codec's
     elementary stream."""
     decoder_bytes: int | None
-    """Size of the decoder at 32 bits per weight: needed once for the whole film. Null for a codec,
+    """Size of the decoder at 32 bits per weight, which is stored once per film. Null for a codec,
     whose decoder is the same for every film."""
 
 
 class RatePoint(_Typed):
-    """Quality at one number of bits per latent number."""
+    """Quality at a given number of bits per latent number."""
 
     bits: int
     coded_bytes: Number
     """Bytes per frame, averaged over the film, after lossless coding."""
     kilobits_per_second: Number
-    """At the film's frame rate."""
+    """Rate at the film's frame rate."""
     frames: dict[Part, int]
-    """Frames that were scored: evenly spaced ones of a long film."""
+    """Number of frames that were scored; of a long film, evenly spaced frames."""
     scores: dict[str, dict[Part, Number]]
 
 
 class DecoderPoint(_Typed):
-    """Quality with the decoder's matrices and kernels rounded, at 8 bits per latent number."""
+    """Quality with quantised decoder weights, at 8 bits per latent number."""
 
     weight_bits: int
-    """Of each weight of a matrix or kernel; each of its rows has a scale besides."""
+    """Bits per weight of matrices and kernels; in addition, each of their rows has a scale."""
     decoder_bytes: int
     scores: dict[str, dict[Part, Number]]
-    """Means over the frames of the record's rate points by metric."""
+    """Means by metric, over the same frames as the record's rate points."""
 
 
 class Slice(_Typed):
-    """A slice of a film's frames, by one of their properties, with its scores."""
+    """Scores of a slice of a film's frames: those with similar values of one property."""
 
     by: str
     """The property, such as `brightness`."""
@@ -169,7 +169,7 @@ class Slice(_Typed):
     highest: Number
     frames: int
     scores: dict[str, Number]
-    """Means over these frames by metric."""
+    """Means by metric over these frames."""
 
 
 class PlainFrame(_Typed):
@@ -177,7 +177,7 @@ class PlainFrame(_Typed):
 
     name: Literal["black", "grey", "white"]
     level: int
-    """Of the frame, from 0 to 255."""
+    """Grey level of the frame, from 0 to 255."""
     reconstructed: tuple[Number, Number, Number]
     """Mean red, green and blue of the reconstruction, 0 to 255."""
     reconstructed_sd: Number
@@ -186,14 +186,14 @@ class PlainFrame(_Typed):
 
 
 class SpreadWithinShots(_Typed):
-    """How much of the change within shots is left in the reconstructions."""
+    """How much of the variation within shots is left in the reconstructions."""
 
     shots: int
     source_spread: Number
-    """Standard deviation over a shot's frames, averaged over samples and shots: 8-bit levels."""
+    """Standard deviation over a shot's frames, averaged over samples and shots, in 8-bit levels."""
     reconstructed_spread: Number
     ratio: Number
-    """Of the two; near 0, every frame of a shot has become one picture."""
+    """Reconstructed over source spread; near 0, all frames of a shot look the same."""
 
 
 class BatchDependence(_Typed):
@@ -201,7 +201,7 @@ class BatchDependence(_Typed):
 
     frames: int
     latent_difference: Number
-    """Largest, as a share of the range of its dimension over the film."""
+    """Largest difference of a latent number, as a share of the range of its dimension."""
     levels: int
     """Largest difference of a sample, in 8-bit levels."""
     differing: Number
@@ -209,39 +209,39 @@ class BatchDependence(_Typed):
 
 
 class Takedown(_Typed):
-    """Whether a content-matching system would know the film by its reconstruction.
+    """Whether a content-matching system would recognise the film from its reconstruction.
 
-    PDQ hashes match within 31 of 256 bits where both are of quality 50 or more. Shares are from 0
-    to 1, null of nothing.
+    Two PDQ hashes match if they differ in at most 31 of 256 bits and both have a quality of at
+    least 50. Shares are from 0 to 1, or null if there was nothing to count.
     """
 
     frame_step: int
-    """N where every Nth frame was compared, which is 1 unless the film is long."""
+    """N if every Nth frame was compared; 1 unless the film is long."""
     comparable: int
-    """Frames of the original of quality 50 or more."""
+    """Number of original frames with a quality of at least 50."""
     matched: Number
-    """Share of these whose reconstruction matches them."""
+    """Share of these frames that their own reconstruction matches."""
     retrieved: Number
-    """Share of these whose reconstruction matches its own frame or one close to it in time, and is
-    nearer to it than to any other frame of any film."""
+    """Share of these frames whose reconstruction matches the frame itself or one close in time, and
+    is nearer to it than to any other frame of any film."""
     found: Number
-    """Share of these that any reconstructed frame matches."""
+    """Share of these frames that any reconstructed frame matches."""
     film_matches: bool
     """Whether the film as a whole would match: `found` is at least 0.8."""
     precision: Number
-    """Of all matches of a reconstructed frame with a film, the share with its own; null where no
-    other film was searched."""
+    """Share of all matches between a reconstructed frame and a film in which this is the frame's
+    own film; null if no other film was searched."""
     false_matches: dict[str, float]
-    """By other film, the share of comparable reconstructed frames that match a frame of it."""
+    """For each other film, the share of comparable reconstructed frames that match it."""
 
 
 class FailureAnalysis(_Typed):
-    """Where a model fails."""
+    """Analysis of where a model fails."""
 
     slices: dict[Part, list[Slice]]
     plain: list[PlainFrame]
     still_shots: SpreadWithinShots | None
-    """The quarter of the film's shots that change least; null where no shot has two frames."""
+    """Spread in the quarter of the shots that change least; null if no shot has two frames."""
     all_shots: SpreadWithinShots | None
     batch_dependence: BatchDependence | None
     """Null for a codec, which does not code single frames."""
@@ -257,13 +257,13 @@ class TrainingReceived(_Typed):
 
 
 class Picture(_Typed):
-    """A frame kept for the report: files are relative to the results folder."""
+    """A frame kept for the report; paths are relative to the results folder."""
 
     frame: int
     time_code: str
     part: Part
     kind: Literal["typical", "best", "worst"]
-    """Among the frames of its part, by the median over all models trained on the film."""
+    """Rank among the frames of its part, by the median over all models trained on the film."""
     original: str
     reconstruction: str
 
@@ -277,8 +277,8 @@ class Environment(_Typed):
     precision: str
     memory_format: str
     compile: str = "none"
-    """How the training step was compiled, as torch.compile names its modes; `none` if it was not.
-    Everything else runs as it is."""
+    """Mode of torch.compile for the training step; `none` if it was not compiled. Nothing else is
+    compiled."""
     threads: int
     python: str
     torch: str
@@ -291,22 +291,22 @@ class Environment(_Typed):
 
 
 class SideBySide(_Typed):
-    """A video of the film beside its reconstructions."""
+    """A video of the film and its reconstructions side by side."""
 
     video: str
-    """Relative to the results folder."""
+    """Path relative to the results folder."""
     panels: list[str]
-    """What they show, from left to right."""
+    """What the panels show, from left to right."""
     sound: bool
     """Whether it has the film's sound."""
     why_silent: str | None = None
-    """Why the film's sound is missing; null where it is not, or where the film has none."""
+    """Why the film's sound is missing; null if it is present, or if the film has none."""
     time_code: str | None = None
-    """When in the film it begins; null where it begins with the film."""
+    """Time code in the film at which the video begins; null if it begins with the film."""
 
 
 class FilmInfo(_Typed):
-    """One film as it was compared."""
+    """A film of a comparison, with the settings that were used."""
 
     name: str
     title: str
@@ -326,14 +326,14 @@ class FilmInfo(_Typed):
     shot_starts: list[int] = []
     """First frame of every shot, in order."""
     overlaps: dict[str, float] | None = None
-    """By other film of the comparison, the share of this one's frames that match a frame of it;
-    null in records from before films were compared."""
+    """For each other film of the comparison, the share of this film's frames that match one of its
+    frames; null in older records."""
     begins: float = 0.0
     """Time of the first frame, in seconds from the start of the source."""
     barcode: str | None = None
-    """A picture of the whole film, a column per point in time; relative to the results folder."""
+    """A picture with one column per point in time; relative to the results folder."""
     series: str | None = None
-    """The scores per frame, a `Series`; relative to the results folder."""
+    """The file of scores per frame, a `Series`; relative to the results folder."""
     video: str | None = None
     """The film itself at this size; relative to the results folder."""
     video_start: int = 0
@@ -344,62 +344,62 @@ class FilmInfo(_Typed):
 
 
 class MetricInfo(_Typed):
-    """A metric."""
+    """A metric, as it is described in reports."""
 
     name: str
     label: str
     unit: str
     better: Literal["higher", "lower", "one"]
-    """`one`: the nearer to 1 the better, as for a ratio."""
+    """`one`: nearer to 1 is better, as for a ratio."""
     digits: int = pydantic.Field(ge=0, le=15)
     source: str
     unavailable: str | None = None
-    """Why the metric could not be measured, where it could not."""
+    """Why the metric could not be measured; null if it could."""
 
 
 class Record(_Typed):
     """One model or reference, trained on one film with one seed, evaluated on one film."""
 
     schema_version: Literal[3] = SCHEMA_VERSION
-    """Records from before it was written down here are of the same schema."""
+    """Records without this field have the same schema."""
     model: str
     summary: str
     role: Literal["model", "reference"]
     kind: Literal["autoencoder", "codec"] = "autoencoder"
-    """A codec codes the whole film at once, held-out frames included."""
+    """A codec encodes the whole film at once, held-out frames included."""
     pretrained: bool = False
-    """Whether it learned nothing from the film: its weights come from elsewhere."""
+    """Whether its weights come from elsewhere, so that it learned nothing from the film."""
     origin: str
-    """Package and version that provides the model."""
+    """Package that provides the model, with its version."""
     trained_on: str
     evaluated_on: str
     evaluation_fingerprint: str
-    """Of the film's frames and of which of them are held out."""
+    """Fingerprint of the film's frames and of the choice of held-out frames."""
     seed: int
     options: dict[str, Any]
     status: Literal["ok", "failed"]
     reason: str | None = None
     note: str | None = None
-    """What a reader must know about a run that succeeded, such as how far a codec is from the
-    requested bytes."""
+    """What a reader must know about a successful run, such as how far a codec missed the requested
+    bytes."""
     run: str | None = None
     """The run's folder, relative to the workspace."""
     unequal_terms: list[str] | None = None
     """What the model gets in training that others do not, and what its loss shares with metrics;
-    null in records from before it was noted."""
+    null in older records."""
     tuned_on: list[str] | None = None
-    """Films that the model's defaults were chosen on; null in records from before it was noted."""
+    """Films on which the model's defaults were chosen; null in older records."""
     waivers: dict[str, str] | None = None
-    """Promises of the contract that the model breaks on purpose, by the name of the check, and why;
-    null in records from before it was noted."""
+    """Reasons for promises of the contract that the model breaks on purpose, by the name of the
+    check; null in older records."""
     training: TrainingReceived | None = None
     parameters: int | None = None
     latent: LatentInfo | None = None
     scores: dict[str, dict[Part, Summary]] = {}
     rate: list[RatePoint] = []
-    """By falling number of bits; of the trained film alone."""
+    """In order of decreasing bits; only on the film that the model was trained on."""
     rounded_decoders: list[DecoderPoint] = []
-    """By falling number of bits; empty in records from before they were measured."""
+    """In order of decreasing bits; empty in older records."""
     failure_analysis: FailureAnalysis | None = None
     takedown: Takedown | None = None
     cost: Cost | None = None
@@ -415,26 +415,26 @@ class SeriesRow(_Typed):
     run: str
     """The record's `run`."""
     machine: tuple[str, ...] | None = None
-    """Whose run it is, as `zoo.report.aggregate.environment_key` tells them apart; null in the
-    series of one comparison, where runs have names enough."""
+    """The machine of the run, as `zoo.report.aggregate.environment_key` distinguishes machines;
+    null in the series of a single comparison, where the run's name suffices."""
     scores: dict[str, list[Number]]
-    """A value for each of the series' frames by metric; null where it has none."""
+    """By metric, a value for each frame of the series; null for a frame without a value."""
 
 
 class Series(_Typed):
-    """The scores of a film's frames, by all that were trained on it: `series/<film>.json`."""
+    """Scores per frame of everything trained on a film, saved as `series/<film>.json`."""
 
     largest: ClassVar[int] = LARGEST_JSON
     schema_version: Literal[3] = SCHEMA_VERSION
     film: str
     frames: list[int]
-    """Frame numbers, ascending: all, or evenly spaced ones of a long film."""
+    """Ascending frame numbers: all frames, or evenly spaced frames of a long film."""
     seconds: list[float]
     rows: list[SeriesRow]
 
 
 class Results(_Typed):
-    """All results of one comparison: `results/results.json`."""
+    """All results of one comparison, saved as `results/results.json`."""
 
     largest: ClassVar[int] = LARGEST_RESULTS
     schema_version: Literal[3] = SCHEMA_VERSION

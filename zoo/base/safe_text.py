@@ -1,7 +1,7 @@
-"""Untrusted text made safe to print: on one line, of bounded length, visible characters only.
+"""Make untrusted text safe to print: on one line, of limited length, visible characters only.
 
 Names, titles and reasons may come from untrusted files. Line breaks, terminal sequences and
-characters that change the direction of writing are removed.
+characters that change the writing direction are removed.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-# A terminal's sequences go whole: without its escape character the rest of one is litter.
+# Remove whole terminal sequences: without the escape character the rest would be printed.
 _TERMINAL = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b.?",
     re.DOTALL,
 )
-# Joiners shape letters of some scripts; all other characters of format are unseen or reorder text.
+# Joiners shape letters in some scripts; all other format characters are invisible or reorder text.
 _JOINERS = "\u200c\u200d"
 _CPP_FRAMES = re.compile(r"\s*Exception raised from \S+ at \S+ \(most recent call first\)")
 _BREAKS = ("Cc", "Zl", "Zp")
@@ -33,22 +33,22 @@ _DEVICES = {
 
 def one_line(text: str, longest: int = 200) -> str:
     """Put `text` on one line of at most `longest` letters, the last one `…` where it was cut."""
-    # Cut before the work as well: a title of a megabyte costs no more than one of a thousand.
+    # Cut before processing too, so that a title of a megabyte takes no longer than a short one.
     text = " ".join(visible(text[: 20 * longest]).split())
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 
 def error_line(error: BaseException, longest: int = 500) -> str:
-    """An error on one line: its kind and message.
+    """Format an error on one line: its type and message.
 
-    What torch adds of its own C++ code to a message, frame after frame, is left out.
+    The C++ stack trace that torch adds to a message is removed.
     """
     said = _CPP_FRAMES.split(f"{type(error).__name__}: {error}", maxsplit=1)[0]
     return one_line(said.removesuffix(": "), longest)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The one of some names that is meant, perhaps, for the middle of a message; else empty."""
+    """Suggest the name that is probably meant, for the middle of a message; empty if none is."""
     close = difflib.get_close_matches(name, list(names), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -64,7 +64,7 @@ def describe_value(thing: object) -> str:
 
 
 def visible(text: str) -> str:
-    """What can be seen of `text`: line breaks and controls are spaces, spaces stay as many."""
+    """Keep visible characters: line breaks and controls become spaces; spaces are not merged."""
     return "".join(map(_shown, _TERMINAL.sub(" ", text)))
 
 
@@ -74,12 +74,12 @@ def _shown(letter: str) -> str:
         return " "
     if kind == "Cf" and letter not in _JOINERS:
         return ""
-    # Half of a pair, as Python has the bytes of a file's name that are not UTF-8.
+    # A lone surrogate, by which Python represents a byte of a file name that is not UTF-8.
     return "\N{REPLACEMENT CHARACTER}" if kind == "Cs" else letter
 
 
 def safe_file_names(names: Iterable[str]) -> dict[str, str]:
-    """Give each name a file's name: safe anywhere, and distinct where letters have no case."""
+    """Map each name to a file name that is safe on any system and unique if case is ignored."""
     given: dict[str, str] = {}
     taken: set[str] = set()
     for index, name in enumerate(names):
@@ -91,10 +91,10 @@ def safe_file_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def unused_name(name: str, taken: set[str]) -> str:
-    """A file's name, `name` or `name-2` and so on, that is not `taken`; it is added to these.
+    """Return `name`, or `name-2` and so on, such that it is not in `taken`, and add it there.
 
-    Names that differ only in their case are the same, as they are on many disks, and none is one
-    of those that Windows keeps for devices.
+    Names that differ only in case count as the same, as they do on many disks. Names that Windows
+    reserves for devices are not used.
     """
     if name.split(".")[0].lower() in _DEVICES:
         name = f"_{name}"

@@ -1,6 +1,6 @@
 """Frame times: time codes such as `00:01:02.480`, frame numbers to seconds and back, and ticks.
 
-Ticks are times in whole numbers, as video files and film files have them.
+Ticks are times as whole numbers, as they are stored in video files and film files.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from zoo.base.errors import BadInput
 
 _WRITTEN = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,3}):)?(\d{1,6}(?:\.\d{1,9})?)")
 JITTER_SECONDS = 0.0021
-"""Containers round times to about a millisecond; larger deviations mean a variable rate."""
+"""Deviation above which a rate is variable; containers round times to about a millisecond."""
 
 
 def parse_time_code(text: str) -> float:
-    """Read `SS`, `MM:SS` or `HH:MM:SS`, seconds with or without a fraction, as seconds.
+    """Read `SS`, `MM:SS` or `HH:MM:SS`, with or without a fraction of a second, as seconds.
 
-    Raises BadInput on anything else, and on minutes or seconds of 60 and more after a colon.
+    Raises BadInput on anything else, and on minutes or seconds of 60 or more after a colon.
     """
     match = _WRITTEN.fullmatch(text.strip())
     if match:
@@ -38,7 +38,7 @@ def parse_time_code(text: str) -> float:
 
 
 def format_time_code(seconds: float) -> str:
-    """Write seconds, at least 0, as `HH:MM:SS.mmm`, rounded to the millisecond."""
+    """Format seconds, at least 0, as `HH:MM:SS.mmm`, rounded to the millisecond."""
     total = max(0, round(seconds * 1000))
     minutes, thousandths = divmod(total, 60_000)
     return (
@@ -47,7 +47,7 @@ def format_time_code(seconds: float) -> str:
 
 
 def in_file_name(seconds: float) -> str:
-    """A time code as part of a file's name: dots for colons, and no zeros of a whole second."""
+    """Format a time code for a file name: dots for colons, no decimals for a whole second."""
     return format_time_code(seconds).replace(":", ".").removesuffix(".000")
 
 
@@ -55,8 +55,8 @@ def in_file_name(seconds: float) -> str:
 class FrameTimes:
     """The times of a film's frames: converts frame numbers to seconds and back.
 
-    `seconds` (K,) are the times of the frames `known` (K,), both ascending, from frame 0; times in
-    between are interpolated. `count` is the number of frames of the film.
+    `seconds` (K,) are the times of the frames `known` (K,); both ascend, from frame 0. Other times
+    are interpolated. `count` is the number of frames in the film.
     """
 
     known: npt.NDArray[np.int64]
@@ -70,13 +70,13 @@ class FrameTimes:
         known: Sequence[int] | None = None,
         count: int | None = None,
     ) -> FrameTimes:
-        """Make from the times of all frames, or of the frames `known` of `count`. At least two."""
+        """Make from the times of all frames, or of the frames `known` of `count`; at least two."""
         frames = np.arange(len(seconds)) if known is None else np.array(known, np.int64)
         return cls(frames, np.array(seconds, np.float64), count or len(seconds))
 
     @cached_property
     def period(self) -> float:
-        """Seconds for which a frame is usually shown: the median, so that stills do not count."""
+        """Seconds for which a frame is usually shown: the median, which ignores long stills."""
         return float(np.median(np.diff(self.seconds) / np.diff(self.known)))
 
     @property
@@ -96,7 +96,7 @@ class FrameTimes:
     def frame_at(self, seconds: Any) -> Any:
         """Return the frame shown at a time, or at an array of times: 0 to `count` - 1."""
         frames, times = self._corners
-        # The tolerance finds a frame whose own time was rounded.
+        # The tolerance is for frame times that were rounded.
         found = np.floor(np.interp(np.asarray(seconds) + 1e-6, times, frames)).astype(np.int64)
         return np.clip(found, 0, self.count - 1)
 
@@ -106,20 +106,20 @@ class FrameTimes:
 
 
 TICKS: Literal[120_000] = 120_000
-"""Ticks per second: frames of every usual rate, also 24000/1001, fall on whole ones."""
+"""Ticks per second; frame times at every usual rate, also 24000/1001, are whole ticks."""
 
 Ticks = npt.NDArray[np.int64]
 
 
 LARGEST_OF_RATE = 1_001_000
-"""Either number of such a fraction, of rates up to that many frames per second, or seconds."""
+"""Largest numerator or denominator of such a fraction, up to this rate or frame period."""
 
 
 def rate_fraction(rate: Fraction | float) -> Fraction:
-    """A rate above 0 as the fraction of small numbers that a video has, such as 24000/1001.
+    """Approximate a positive rate by a fraction of small numbers, such as 24000/1001, for a video.
 
-    Below one frame per second it is the time between frames that is such a fraction, so that the
-    rate of a film with hours between its frames does not become 0.
+    Below one frame per second the frame period is approximated instead, so that a rate of one frame
+    in several hours does not become 0.
     """
     exact = Fraction(rate)
     above_1 = max(exact, 1 / exact)
@@ -129,20 +129,20 @@ def rate_fraction(rate: Fraction | float) -> Fraction:
 
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9}]
 _LONGEST = 1 << 34
-"""Most ticks from one frame to the next: more than a day."""
+"""Upper limit of the ticks between two frames, more than a day."""
 
 
 def steady_ticks(frames: int, rate: Fraction, first: int) -> Ticks:
-    """Ticks of frames at a constant rate (N,), each rounded to the nearest."""
+    """Ticks (N,) of frames at a constant rate, each rounded to the nearest tick."""
     numbers = np.arange(frames, dtype=np.int64) * (TICKS * rate.denominator)
     return first + (2 * numbers + rate.numerator) // (2 * rate.numerator)
 
 
 def pack_ticks(ticks: Ticks, rate: Fraction) -> bytes | None:
-    """Pack ascending ticks (N,): the steps between them, as 64-bit integers, by LZMA.
+    """Pack ascending ticks (N,): compress their differences, as 64-bit integers, by LZMA.
 
-    None if the rate is constant. Raises ValueError where ticks do not ascend, or by more than
-    `_LONGEST`.
+    Returns None if the rate is constant. Raises ValueError if ticks do not ascend, or if a
+    difference is not below `_LONGEST`.
     """
     steps = np.diff(ticks)
     if steps.size and not 1 <= steps.min() <= steps.max() < _LONGEST:
@@ -153,7 +153,7 @@ def pack_ticks(ticks: Ticks, rate: Fraction) -> bytes | None:
 
 
 def unpack_ticks(packed: bytes | None, frames: int, rate: Fraction, first: int) -> Ticks:
-    """Unpack ticks (N,); raises BadInput where the bytes do not hold exactly that many."""
+    """Unpack ticks (N,); raises BadInput if the bytes do not hold exactly `frames` ticks."""
     if packed is None:
         return steady_ticks(frames, rate, first)
     wanted = 8 * (frames - 1)
@@ -171,7 +171,7 @@ def unpack_ticks(packed: bytes | None, frames: int, rate: Fraction, first: int) 
 
 
 def ends_of(ticks: Ticks, rate: Fraction) -> float:
-    """When the last frame ends, in seconds: it is shown for as long as most frames are.
+    """The end of the last frame in seconds; it is shown as long as the median frame.
 
     A single frame is shown for one period of the rate.
     """

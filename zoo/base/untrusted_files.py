@@ -1,9 +1,9 @@
-"""Reading untrusted files: sizes and headers are checked before memory is taken.
+"""Read untrusted files: sizes and headers are checked before memory is allocated.
 
-Whoever sends a film, a run or a results folder decides every byte of it. The readers here refuse
-what is not a regular file (a FIFO would block for ever), what is larger than its kind ever is,
-arrays whose header claims more than the file holds, archives that unpack to more than they should,
-and JSON of another version of its schema, by name. Nothing is unpickled and nothing evaluated.
+The sender of a film, a run or a results folder controls every byte of it. The readers here refuse
+anything that is not a regular file (a FIFO would block forever), files larger than their kind can
+be, arrays whose header claims more than the file holds, archives that unpack to too much, and JSON
+with another version of its schema, by name. Nothing is unpickled or evaluated.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from zoo.base.errors import BadInput
 from zoo.base.safe_text import one_line
 
 LARGEST_JSON = 32 << 20
-"""Bytes; records of thousands of cells take less."""
+"""Size limit in bytes; records of thousands of cells take less."""
 LARGEST_ARRAYS = 256 << 20
-"""Bytes of all arrays of an archive together, unpacked."""
+"""Limit of the unpacked size of all arrays in an archive, in bytes."""
 LARGEST_TENSORS_HEADER = 8 << 20
-"""Bytes of a safetensors file's header, about a hundred thousand tensors."""
+"""Size limit of a safetensors header in bytes, enough for about a hundred thousand tensors."""
 LARGEST_COUNT, LARGEST_NUMBER = 10**18, 1e100
-"""What is beyond these was never counted or measured, and cannot be plotted."""
+"""Larger numbers cannot come from counting or measuring, and cannot be plotted."""
 _MOST_MEMBERS = 1000
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# Numpy's own reader takes the header for a Python expression; this is the form that it writes.
+# Numpy's own reader parses the header as a Python expression; this is the form that it writes.
 _MAGIC = b"\x93NUMPY\x01\x00"
 _HEADER = re.compile(
     rb"\{'descr': '(?P<kind>\|[biu]1|<[iuf][248])', 'fortran_order': (?P<fortran>True|False), "
@@ -48,9 +48,9 @@ Array = npt.NDArray[Any]
 
 
 def check_regular(path: Path, most: int | None = None) -> int:
-    """Return the size of a regular file in bytes, at most `most`.
+    """Return the size in bytes of a regular file of at most `most` bytes.
 
-    Raises BadInput where it is none or is larger, and OSError where it is not there.
+    Raises BadInput if it is not a regular file or is larger, and OSError if it does not exist.
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -71,13 +71,13 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash a whole file, as hex: about a second per gigabyte. Raises OSError."""
+    """The sha256 of a file in hex; takes about a second per gigabyte. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Read JSON strictly: no NaN, no infinity, nothing nested beyond reason; else ValueError."""
+    """Read strict JSON; raises ValueError on NaN, infinity and excessive nesting."""
 
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is not JSON")
@@ -100,7 +100,7 @@ def read_array(path: Path) -> Array:
         raise BadInput(f"{path} is damaged: {one_line(str(error))}") from None
 
 
-# What numpy and zipfile raise on a damaged archive.
+# Errors that numpy and zipfile raise on a damaged archive.
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -112,9 +112,9 @@ _DAMAGED = (
 
 
 def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, Array]:
-    """Read arrays of plain numbers from a `.npz` archive: those named that it has, or all.
+    """Read arrays of plain numbers from a `.npz` archive: all, or those of `names` that exist.
 
-    Raises BadInput on any other file, and where they take more than LARGEST_ARRAYS together.
+    Raises BadInput on any other file, and if together they take more than LARGEST_ARRAYS bytes.
     """
     wanted = None if names is None else set(names)
     try:
@@ -134,16 +134,16 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, Arr
             return {name: _member(archive, member) for name, member in chosen.items()}
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
-    # Whatever a damaged archive makes the reader raise, reported alike.
+    # All errors of reading a damaged archive are reported alike.
     except _DAMAGED as error:
         raise BadInput(f"{path} is damaged: {one_line(str(error))}") from None
 
 
 def check_tensors(path: Path) -> None:
-    """Raise BadInput unless a file may be opened as safetensors: regular, with a header that fits.
+    """Raise BadInput unless a file is safe to open as safetensors: regular, its header in bounds.
 
-    The library checks all that the header says against the file's length; only its own length has
-    to be bounded before. Raises OSError where the file is not there.
+    The library checks the header's content against the file's length, but the header's own length
+    has to be limited first. Raises OSError if the file does not exist.
     """
     size = check_regular(path)
     with path.open("rb") as file:
@@ -160,7 +160,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
 
 
 def _array(file: IO[bytes], size: int) -> Array:
-    """Read one `.npy` of so many bytes; raises ValueError where it claims another length."""
+    """Read one `.npy` of `size` bytes; raises ValueError if its header claims another size."""
     begins = file.read(10)
     if not begins.startswith(_MAGIC):
         raise ValueError("it is not an array as numpy writes one of plain numbers")
@@ -181,8 +181,8 @@ def _array(file: IO[bytes], size: int) -> Array:
 
 
 def check_countable(value: object) -> None:
-    """Raise ValueError on a number, or a list with one, that nobody counted or measured."""
-    # Called for every field of thousands of records: the commonest kinds come first.
+    """Raise ValueError on a number, or a list with one, that is too large to be a measurement."""
+    # Called for every field of thousands of records, so the most frequent types come first.
     if isinstance(value, float):
         if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
             raise ValueError(f"no number that is measured is beyond {LARGEST_NUMBER:g}")
@@ -201,19 +201,19 @@ _MOST_LOOKED_AT = 50
 
 
 class OtherSchema(BadInput):
-    """A file is whole and was written by another version of film-zoo."""
+    """A file is intact but was written with another schema, by another version of film-zoo."""
 
 
 def refuse_other_schema(path: Path, content: bytes, kind: type[pydantic.BaseModel]) -> None:
-    """Raise OtherSchema if JSON of this kind says that it was written with another schema.
+    """Raise OtherSchema if JSON of this kind states another schema version.
 
-    The message says which release wrote it, if the file has that, and what to do.
+    The message says which release wrote it, if the file states that, and what to do.
     """
     field = next((name for name in FIELDS if name in kind.model_fields), None)
     try:
         said = parse_json(content)
     except ValueError:
-        return  # what is not JSON is another complaint
+        return  # invalid JSON is reported elsewhere
     if field is None or not isinstance(said, dict) or field not in said:
         return
     ours, theirs = kind.model_fields[field].default, said[field]
@@ -234,7 +234,7 @@ def _writer(said: dict[str, Any]) -> str:
 
 
 def _named(value: object, depth: int) -> Iterator[str]:
-    """Entries called `film_zoo`, as descriptions of an environment have one."""
+    """Find entries called `film_zoo`, which every description of an environment has."""
     if isinstance(value, dict):
         if isinstance(value.get("film_zoo"), str):
             yield value["film_zoo"]
@@ -247,9 +247,9 @@ def _named(value: object, depth: int) -> Iterator[str]:
 
 
 def read_json(path: Path, kind: type[_T]) -> _T:
-    """Read a record; raises BadInput in one line if the file is missing, foreign or damaged.
+    """Read a record; raises BadInput in one line if the file is missing, unsuitable or damaged.
 
-    One that was written with another version of its schema is refused by name.
+    A record with another schema version is refused with a message that says so.
     """
     try:
         content = read_bytes(path, getattr(kind, "largest", LARGEST_JSON))

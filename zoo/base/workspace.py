@@ -1,10 +1,10 @@
 """The workspace: the current folder, and the paths of everything in it.
 
-films.toml   the catalogue: meant to be read and edited
-runs/        one folder a trained model: runs/<film>/<model>/<id>/
+films.toml   the catalogue of films, for the user to read and edit
+runs/        one folder per trained model: runs/<film>/<model>/<id>/
 results/     what `zoo compare` writes
-downloads/   films that `zoo films add` fetched from an address
-.zoo/        what can be rebuilt: decoded frames, caches
+downloads/   films that `zoo films add` downloaded
+.zoo/        data that can be rebuilt: decoded frames, caches
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def cache_folder() -> Path:
-    """Where film-zoo keeps what serves every workspace: `ZOO_CACHE`, or the user's cache folder."""
+    """The cache that all workspaces share: `ZOO_CACHE`, or film-zoo's part of the user's cache."""
     import platformdirs
 
     return Path(os.environ.get("ZOO_CACHE") or platformdirs.user_cache_dir("film-zoo"))
@@ -30,7 +30,7 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Paths below one root; creates nothing until something is written."""
+    """The paths of a workspace; nothing is created before something is written."""
 
     root: Path
 
@@ -41,12 +41,12 @@ class Workspace:
 
     @property
     def above(self) -> Path | None:
-        """The nearest parent folder with a films.toml, which makes it a workspace; else None."""
+        """The nearest parent folder that is a workspace, as its films.toml shows; None if none."""
         return next((up for up in self.root.absolute().parents if _has_films(up)), None)
 
     @property
     def is_above(self) -> str:
-        """A hint for messages, if a parent folder is a workspace; else empty."""
+        """A hint for messages if a parent folder is a workspace, else empty."""
         return (
             f"; `cd {shlex.quote(str(self.above))}` goes to the workspace above this folder"
             if self.above
@@ -60,43 +60,43 @@ class Workspace:
 
     @property
     def runs(self) -> Path:
-        """Trained models."""
+        """The folder of trained models."""
         return self.root / "runs"
 
     @property
     def results(self) -> Path:
-        """Reports and the records behind them."""
+        """The folder of the report and the records behind it."""
         return self.root / "results"
 
     @property
     def downloads(self) -> Path:
-        """Films that were downloaded."""
+        """The folder of downloaded films."""
         return self.root / "downloads"
 
     @property
     def stores(self) -> Path:
-        """Decoded films."""
+        """The folder of decoded films."""
         return self.root / ".zoo" / "films"
 
     @property
     def costs(self) -> Path:
-        """Measured costs."""
+        """The folder of measured costs."""
         return self.root / ".zoo" / "costs"
 
     def sweep(self, film: str) -> None:
-        """Remove what killed processes left half written among a film's stores and runs.
+        """Remove partial files that killed processes left among a film's stores and runs.
 
-        Among the costs of all films, too; folders of results are swept as they are written. Raises
-        BadInput where one of these is a link.
+        Also sweeps the costs of all films. Results folders are swept when they are written. Raises
+        BadInput if one of these folders is a link.
         """
         for folder in (self.stores / film, self.runs / film, self.costs):
             sweep_below(confined(folder, folder.parent))
 
 
 def check_name(name: str, what: str) -> str:
-    """Return `name` if it can be a folder's name on any system; raise BadInput if not.
+    """Return `name` if it can be a folder name on any system; raise BadInput if not.
 
-    `what` says in the message what the name is of, such as "film".
+    `what` says in the message what is named, such as "film".
     """
     if not _NAME.fullmatch(name) or ".." in name:
         shown = name if len(name) <= 40 else name[:40] + "…"
@@ -110,5 +110,5 @@ def check_name(name: str, what: str) -> str:
 def _has_films(folder: Path) -> bool:
     try:
         return (folder / "films.toml").is_file()
-    except OSError:  # a folder that may not be looked into
+    except OSError:  # a folder without read permission
         return False

@@ -1,7 +1,7 @@
-"""The command `zoo`: its verbs, each a thin layer over the other packages, and how errors end it.
+"""The command `zoo`: its verbs, each a thin layer over other packages, and its error handling.
 
-Nothing heavy is imported here or at the top of a verb's file, so that `zoo --help` is instant. An
-error ends in one line and an exit code, with the traceback if that is asked for.
+Neither this file nor the top of a verb's file imports anything heavy, so that `zoo --help` is
+instant. An error ends in one line and an exit code, with the traceback if requested.
 """
 
 from __future__ import annotations
@@ -109,10 +109,10 @@ def common(
 def main() -> None:
     """Run the command line; every error ends in one line and an exit code.
 
-    2 for wrong input, 1 for a failure, 130 for Ctrl-C (`zoo.base.interrupts` has the other
-    signals), 141 where nobody reads the output any more.
+    Exit codes: 2 for wrong input, 1 for a failure, 130 for Ctrl-C (other signals are in
+    `zoo.base.interrupts`), 141 if nobody reads the output any more.
     """
-    # Looked for here: the words can be wrong before any option is read.
+    # `--debug` is searched for here, since an error may occur before options are parsed.
     global_options = itertools.takewhile(lambda word: word.startswith("-"), sys.argv[1:])
     debug = debug_is_asked_for() or "--debug" in global_options
     open_closed_streams()
@@ -124,16 +124,16 @@ def main() -> None:
     except (Exception, KeyboardInterrupt) as error:
         code = report_error(error, debug)
     except SystemExit as error:
-        # Where nobody reads on, Click itself ends with a code of its own.
+        # If nobody reads the output, Click exits with a code of its own.
         code = report_error(error, debug) if pipe_is_closed(error) else error.code
     sys.exit(code if isinstance(code, int) else 0)
 
 
 DEBUG = "ZOO_DEBUG"
-"""The environment variable that asks for tracebacks, as `zoo --debug` does."""
+"""The environment variable that turns on tracebacks, as `zoo --debug` does."""
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-"""The exit code of a shell for a program that SIGPIPE ended."""
+"""The exit code by which a shell reports a program that SIGPIPE ended."""
 _LONGEST = 2000
 _NEXT_STEPS = {
     errno.ENOSPC: "make room on that disk and try again",
@@ -146,26 +146,26 @@ _NEXT_STEPS = {
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "allow more open files (`ulimit -n`) and try again",
 }
-# Typer brings its own copy of click or uses the one installed; this is whichever it is.
+# Typer contains a copy of click or uses the installed one; this finds the class in either case.
 UsageError: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
 
 
 def report_error(error: BaseException, debug: bool) -> int:
-    """Print on standard error why a command ended, in one line; return its exit code."""
+    """Print on standard error, in one line, why a command ended; return its exit code."""
     if pipe_is_closed(error):
-        # What is still in the stream's buffer goes nowhere, or closing it would fail once more.
+        # Discard what is still in the stream's buffer, or closing the stream would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), output_descriptor())
         return PIPE_CLOSED
     line, code = _message_of(error)
     if interrupts.stop_signal() and code != INTERRUPTED:
-        # What an interrupted library raised says nothing more.
+        # The error that an interrupted library raised is not informative.
         line, code = "", INTERRUPTED
     if debug:
         traceback.print_exception(error)
     if line:
-        # On one line whatever is in it: messages quote names from untrusted files.
+        # Forced onto one line, since messages quote names from untrusted files.
         sys.stderr.write(f"zoo: {one_line(line, _LONGEST)}\n")
     return code
 
@@ -173,7 +173,7 @@ def report_error(error: BaseException, debug: bool) -> int:
 def pipe_is_closed(error: BaseException | None) -> bool:
     """Whether a command ended because nobody reads standard output any more.
 
-    Other pipes break, too, such as those to worker processes: so the output itself is asked.
+    Other pipes break too, such as those to worker processes, so this polls standard output itself.
     """
     while error is not None and not isinstance(error, BrokenPipeError):
         error = error.__cause__ or error.__context__
@@ -185,23 +185,23 @@ def pipe_is_closed(error: BaseException | None) -> bool:
 
 
 def open_closed_streams() -> None:
-    """Print to nowhere where a shell started the command with closed output, as `>&-` does."""
+    """Replace output streams that the shell closed, as `>&-` does, by ones that discard output."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            # Stays open as long as the process lives, as the stream that it replaces.
+            # It stays open as long as the process lives, like the stream that it replaces.
             nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
             setattr(sys, name, nowhere)
 
 
 def escape_what_cannot_be_encoded() -> None:
-    """Print letters that standard output has no bytes for as escapes, instead of failing."""
+    """Print characters that the output's encoding lacks as escapes, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def refuse_empty(words: Sequence[str]) -> None:
-    """Raise BadInput where a word is empty, as a shell makes it of a variable that is not set."""
+    """Raise BadInput on an empty word, which usually comes from an unset shell variable."""
     for before, word in itertools.pairwise(["zoo", *words]):
         option = word if re.fullmatch(r"--[a-z-]+=", word) else ""
         if not word or option:
@@ -210,7 +210,7 @@ def refuse_empty(words: Sequence[str]) -> None:
 
 
 def debug_is_asked_for() -> bool:
-    """Whether the environment asks for tracebacks."""
+    """Whether the environment variable turns on tracebacks."""
     return os.environ.get(DEBUG, "") not in ("", "0")
 
 
@@ -223,12 +223,12 @@ def _message_of(error: BaseException) -> tuple[str, int]:
         return "" if interrupts.stop_signal() else "interrupted", INTERRUPTED
     if is_out_of_memory(error):
         return "memory ran out; choose a smaller --size or --batch, or close other programs", 1
-    from zoo.base.network import unreachable  # most commands end well, and need no client of HTTP
+    from zoo.base.network import unreachable  # imported on errors only: it imports an HTTP client
 
     if line := unreachable(error):
         return f"{line}; see whether this machine is online", 1
     if isinstance(error, OSError) and error.strerror:
-        # A disk that is full, a folder that cannot be written: the user can solve that as well.
+        # A full disk or a folder that is not writable: the user can solve that too.
         where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         step = _NEXT_STEPS.get(error.errno or 0, "`zoo doctor` looks at this machine")
         return f"{where}{error.strerror}; {step}", 1
@@ -241,13 +241,13 @@ def _message_of(error: BaseException) -> tuple[str, int]:
 
 
 def _line_of_plugin(error: BaseException) -> str | None:
-    # Commands that load no plugin need not import what loads them.
+    # If a command has loaded no plugin, the module that loads them need not be imported.
     loader = sys.modules.get("zoo.plugins.entry_points")
     return loader.line_in_plugin(error) if loader else None
 
 
 def _usage(error: Exception) -> tuple[str, int]:
-    """What is wrong with the words of a command, and how to get help."""
+    """The message and exit code for a wrong command line, with a hint how to get help."""
     code = int(getattr(error, "exit_code", 2))
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()  # type: ignore[attr-defined]
@@ -262,7 +262,7 @@ def _usage(error: Exception) -> tuple[str, int]:
 
 
 def _refused(error: Exception) -> str | None:
-    """What is wrong with an option's value, where pydantic refused it for Typer; None if not."""
+    """What is wrong with an option's value that pydantic refused; None for any other error."""
     problems = getattr(error.__cause__, "errors", None)
     hint = getattr(getattr(error, "param", None), "opts", None)
     if not problems or not hint:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ORDERS = ("name", "speed")
 NAME_WIDTH = 20
 PLAIN_UP_TO = 100_000
-"""Speeds from here on are written with a prefix."""
+"""Speed from which on numbers are printed with a prefix."""
 
 
 def bench(
@@ -92,13 +92,13 @@ def bench(
     chosen.pin_threads()
 
     def show_progress(subject: CostSubject, number: int, count: int) -> None:
-        # A line and no live display, which would take time while a model is timed.
+        # A line instead of a live display, which would take time while a model is timed.
         if console.is_terminal:
             console.print(escape(f"{number}/{count} {subject.model}"), highlight=False)
 
     command = as_typed(["zoo", *sys.argv[1:]])
     found = measure_all(subjects, chosen.device, on_subject=show_progress, command=command)
-    # First, so that nothing measured is lost where the file cannot be written.
+    # Print first, so that no measurement is lost if the file cannot be written.
     console.print(bench_table(found, by_speed=sort == "speed"))
     write_json(path, found)
     console.print(f"kept in: {path}", markup=False, soft_wrap=True)
@@ -109,14 +109,14 @@ def bench(
 @dataclass(frozen=True)
 class _Column:
     heading: str
-    """Its last two lines say what the two lines of a row are, where they are not of a kind."""
+    """If the two lines of a row differ in kind, the heading's last two lines name them."""
     cell: Callable[[BenchRow], str]
 
 
 def bench_table(bench: Bench, by_speed: bool) -> RenderableType:
-    """Lay out a pass of costs: a row of two lines per model, and why figures are missing.
+    """Lay out measured costs: a row of two lines per model, and reasons for missing figures.
 
-    Rows are in the order of falling speed, or of names.
+    Rows are sorted by decreasing speed or by name.
     """
     from rich.console import Group
     from rich.text import Text
@@ -133,7 +133,7 @@ def _round_trips(row: BenchRow) -> float:
 
 
 def _protocol(bench: Bench) -> str:
-    """Device, threads, precision, batch and repeats, in a few sentences."""
+    """State device, threads, precision, batch and repeats in a few sentences."""
     from zoo.report.costs import TIMINGS
 
     here, first = bench.environment, bench.rows[0].subject
@@ -160,7 +160,7 @@ def _protocol(bench: Bench) -> str:
 
 
 class _Fitting:
-    """One table where the terminal is wide enough, else two, or else one for each figure."""
+    """One table if the terminal is wide enough, else two, or else one per figure."""
 
     def __init__(self, rows: Sequence[BenchRow]) -> None:
         self.rows = rows
@@ -187,7 +187,7 @@ class _Fitting:
         from rich.table import Table
         from rich.text import Text
 
-        # `Text` throughout: a model's name in square brackets is a name and no markup.
+        # `Text` everywhere, so that square brackets in a model's name are not read as markup.
         table = Table(box=SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False)
         table.add_column(Text("model"), no_wrap=True, max_width=NAME_WIDTH, vertical="top")
         for column in columns:
@@ -201,7 +201,7 @@ class _Fitting:
 def _speed(timing: str) -> Callable[[BenchRow], str]:
     def cell(row: BenchRow) -> str:
         first = _timed(row, timing)
-        # Training is timed by the batch alone.
+        # Training is timed only in batches.
         return first if timing == "train" else f"{first}\n{_timed(row, timing + '_one')}"
 
     return cell
@@ -223,7 +223,7 @@ def _timed(row: BenchRow, timing: str) -> str:
 
 
 def _missing(row: BenchRow, figure: str) -> str:
-    """`n/a` for a figure that is missing; a dash for one that was not asked for."""
+    """`n/a` for a missing figure; a dash for one that was not requested."""
     if row.failure:
         return "failed" if figure in ("train", "encode", "decode", "round_trip") else ""
     return numbers.NOT_AVAILABLE if figure in row.cost.unavailable else numbers.NOT_APPLICABLE
@@ -275,7 +275,7 @@ _ENERGY = _Column(
 
 
 def _notes(rows: Sequence[BenchRow]) -> list[str]:
-    """Why figures are missing, each reason once with the models and figures that it cost."""
+    """Reasons for missing figures, each once, with the models and figures concerned."""
     missing: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         if row.failure:

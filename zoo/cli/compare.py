@@ -237,7 +237,7 @@ def compare(
             if not issubclass(each, FilmCodec):
                 own_settings(each, sweep[0], chosen_models).check(each)
         if not overwrite and all(is_present(file) for entry in entries for file in entry.files):
-            # Before anything is downloaded or decoded; the rest follows when films are open.
+            # Before anything is downloaded or decoded; other checks follow when films are open.
             refuse_other_settings(folder, [entry.name for entry in entries], chosen)
         check_folder(folder)
         check_report_folder(folder, entries)
@@ -272,7 +272,7 @@ def compare(
 
         def check_earlier() -> None:
             if not overwrite:
-                # A report also has the metrics that earlier evaluations measured.
+                # A report also contains metrics that earlier evaluations measured.
                 names = {metric.name for metric in metric_set.requested}
                 names |= {name for record in comparison.found.values() for name in record.scores}
                 refuse_other_comparison(folder, comparison.films, comparison.cells, chosen, names)
@@ -291,7 +291,7 @@ def compare(
             return
 
         def announce(event: object) -> None:
-            # A line and no live display: nothing else may run while speeds are measured.
+            # A line instead of a live display: nothing else may run while speeds are measured.
             if isinstance(event, CostMeasurementStarted):
                 console.print(f"measuring the cost of {counted(event.models, 'model')}, one by one")
 
@@ -305,7 +305,7 @@ def compare(
             records = comparison.with_costs(records, executor, announce)
 
     command = as_typed(["zoo", *sys.argv[1:]])
-    # Another comparison, or `zoo report`, may be writing there, or have written meanwhile.
+    # Another comparison, or `zoo report`, may be writing there or may have written meanwhile.
     with resumable(), folder_lock(folder):
         check_earlier()
         with new_report(folder) as new:
@@ -344,15 +344,15 @@ _ADDRESS = re.compile(r"ray(://\S+)?|\S+:\d{1,5}")
 
 @dataclass(frozen=True)
 class ExecutorChoice:
-    """An executor, and the device that cells find there."""
+    """An executor, and the devices and threads of its cells."""
 
     executor: Executor
     device: torch.device
-    """The device of cells that compute on a GPU, as they name it."""
+    """The device that cells compute on, as they name it."""
     here: torch.device
     """The device of this process."""
     threads: int | None
-    """Of each cell; None for the default of torch."""
+    """Threads of each cell; None for torch's default."""
     other_machines: bool
     """Whether tasks may run on other machines."""
 
@@ -364,10 +364,10 @@ def choose_executor(
     device: str,
     threads: int | None,
 ) -> ExecutorChoice:
-    """Read the words of `zoo compare`; connects to Ray where that is asked for.
+    """Choose the executor for options of `zoo compare`; connects to Ray if requested.
 
-    `threads` is what a cell computes with on a CPU by itself, None for what torch has. Raises
-    BadInput on the first word that is wrong, and where Ray cannot be reached.
+    `threads` is the number of CPU threads of a cell that runs alone, None for torch's default.
+    Raises BadInput on the first invalid option, and if Ray cannot be reached.
     """
     from zoo.base.devices import choose_device, gpus_named, shared_threads
 
@@ -386,7 +386,7 @@ def choose_executor(
 
         here, gpus = choose_device(device), gpus_named(device)
         executor = ProcessExecutor(max_parallel, device_slots(gpus, max_parallel))
-        # A process sees the GPU of its slot and no others.
+        # A process sees only the GPU of its slot.
         there = torch.device("cuda", 0) if gpus else here
         return ExecutorChoice(
             executor, there, here, shared_threads(executor.capacity, threads), other_machines=False
@@ -421,13 +421,13 @@ def _on_ray(
     if address is not None:
         _refuse_unreachable(address)
     executor = RayExecutor(address, cores=threads, gpus=gpus, parallel=max_parallel)
-    # A task sees the GPUs that it was given and no others.
+    # A task sees only the GPUs that it was given.
     chosen = torch.device("cuda", 0) if executor.gpus else torch.device("cpu")
     return ExecutorChoice(executor, chosen, choose_device("auto"), threads, other_machines=True)
 
 
 def _refuse_unreachable(address: str) -> None:
-    """Raise BadInput if nobody answers there: Ray itself would try for minutes."""
+    """Raise BadInput if nothing answers at `address`: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rstrip("/").rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()

@@ -1,4 +1,4 @@
-"""What `zoo compare` shows in the terminal: the matrix of cells, the time left, the estimate."""
+"""Terminal output of `zoo compare`: the matrix of cells, the time left, the estimate."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from zoo.base.safe_text import one_line
 from zoo.cli.console import Console, Table
 from zoo.cli.progress import LiveDisplay, ProgressLines, losses_table
 from zoo.compare.cells import Cell
-from zoo.compare.comparison import Comparison
+from zoo.compare.comparison import CompareProgress, Comparison
 from zoo.compare.estimate import Estimate, ModelEstimate, estimate
 from zoo.compare.executors import Executor
 from zoo.compare.timing_trial import LONG_FRAMES, SHORT_FRAMES, Figure
 from zoo.evaluation.codec_runs import BYTES_OPTION
 
 SHOWN = 4
-"""Trainings whose losses are shown at once."""
+"""Largest number of trainings whose losses are shown at once."""
 MOST_ROWS = 40
-"""Rows of the table; a terminal has no more lines."""
+"""Largest number of table rows, since few terminals have more lines."""
 
 
-class MatrixDisplay(LiveDisplay):
-    """A table of models by films, each cell with its state, over a bar and the losses."""
+class MatrixDisplay(LiveDisplay, CompareProgress):
+    """A table of models by films with the state of each cell, above a bar and the losses."""
 
     def __init__(self, console: Console, cells: Sequence[Cell]) -> None:
         self.console, self.cells = console, cells
@@ -56,7 +56,7 @@ class MatrixDisplay(LiveDisplay):
         self.time_left = TimeLeft(cells)
         self.events: dict[Cell, TrainingEvent] = {}
         self.lines = ProgressLines(console)
-        # Rendered when it is shown: a plan of many cells has many rows, and more events.
+        # Rendered only when it is shown, since a plan with many cells has many rows and events.
         self.live = Live(
             console=console,
             transient=True,
@@ -65,12 +65,12 @@ class MatrixDisplay(LiveDisplay):
         )
 
     def started(self, cell: Cell) -> None:
-        """A cell starts, or is queued by the executor."""
+        """Show that a cell starts, or is queued by the executor."""
         self.time_left.started(cell)
         self._set(cell, "…" if cell.own else f"evaluating on {cell.evaluated_on.name}")
 
     def training(self, cell: Cell, event: TrainingEvent) -> None:
-        """The progress of a cell's training."""
+        """Show the progress of a cell's training."""
         self.events[cell] = event
         self.time_left.reported(cell)
         self.lines.show(self.name_of(cell), event)
@@ -78,21 +78,21 @@ class MatrixDisplay(LiveDisplay):
         self._set(cell, f"training {event.progress:.0%}")
 
     def encoding(self, cell: Cell, line: str) -> None:
-        """The progress of a codec."""
+        """Show the progress of a codec."""
         self._set(cell, one_line(line, 40))
 
     def evaluating(self, cell: Cell) -> None:
-        """A cell is trained, and its evaluation starts."""
+        """Show that a cell is trained and its evaluation starts."""
         self.events.pop(cell, None)
         self.time_left.reported(cell)
         self._set(cell, f"evaluating on {cell.evaluated_on.name}")
 
     def skipped(self, cell: Cell) -> None:
-        """A cell that cannot be run counts as done."""
+        """Count a cell that cannot be run as done."""
         self._count(cell, found=True)
 
     def finished(self, cell: Cell, record: Record, found: bool) -> None:
-        """A cell has its record; without a terminal it gets a line of its own."""
+        """Show that a cell has its record; without a terminal, print a line about it."""
         self._count(cell, found)
         done = "found" if found else "done"
         absent = (record.reason or "").startswith(f"{NOT_AVAILABLE}: ")
@@ -102,7 +102,7 @@ class MatrixDisplay(LiveDisplay):
             self.console.print(escape(line), soft_wrap=True, highlight=False)
 
     def name_of(self, cell: Cell) -> str:
-        """A cell in words: its row, and its films."""
+        """Describe a cell: its row and its films."""
         other = "" if cell.own else f", evaluated on {cell.evaluated_on.name}"
         return f"{self._row(cell)} on {cell.trained_on.name}{other}"
 
@@ -145,7 +145,7 @@ class MatrixDisplay(LiveDisplay):
         return Group(*parts)
 
     def _rows_shown(self) -> list[str]:
-        """The rows: all of them, or those that are in progress and the first of the rest."""
+        """All rows, or if there are too many, those in progress and the first of the rest."""
         if len(self.rows) <= MOST_ROWS:
             return self.rows
         over = {"done", "found", "failed"}
@@ -157,7 +157,7 @@ class MatrixDisplay(LiveDisplay):
 
 
 def start_lines(display: MatrixDisplay, found: Collection[Cell], folder: Path) -> list[str]:
-    """What is there of a comparison that is resumed, what is next, and when its report comes."""
+    """Say what a comparison found, what it does next, and where its report will be."""
     cells = display.cells
     following = next((cell for cell in cells if cell not in found), None)
     lines = []
@@ -174,7 +174,7 @@ def start_lines(display: MatrixDisplay, found: Collection[Cell], folder: Path) -
 
 
 def _settings(cell: Cell) -> dict[str, object]:
-    """What a cell is set to, by the names of settings and options that a sweep goes over."""
+    """A cell's values of the settings and options that a sweep may vary, by name."""
     chosen = cell.settings
     if issubclass(cell.architecture, FilmCodec):
         known = {BYTES_OPTION, *cell.architecture.Options.model_fields}
@@ -184,9 +184,9 @@ def _settings(cell: Cell) -> dict[str, object]:
 
 
 class TimeLeft:
-    """The time left: a cell takes as long as those of the same model, or as the mean of all.
+    """The time left: a cell takes as long as others of the same model, or as the mean of all.
 
-    Where several cells are run at once, as many are taken to be to the end.
+    Assumes that as many cells as now run in parallel until the end.
     """
 
     def __init__(self, cells: Sequence[Cell], clock: Callable[[], float] = time.monotonic) -> None:
@@ -197,18 +197,18 @@ class TimeLeft:
         self._lasted: dict[tuple[str, bool], list[float]] = {}
 
     def started(self, cell: Cell) -> None:
-        """A cell is begun, or waits for room on a machine."""
+        """Note that a cell is started, or waits for room on a machine."""
         self._begun[cell] = self._clock()
 
     def reported(self, cell: Cell) -> None:
-        """A cell has reported: if it waited for room, it does so no longer."""
+        """Note that a cell has reported, so that it no longer waits for room."""
         if cell not in self._reported:
             self._reported.add(cell)
             if len(self._begun) > len(self._reported):
                 self._begun[cell] = self._clock()
 
     def finished(self, cell: Cell, found: bool) -> None:
-        """A cell is done; one that was found, or that cannot be run, says nothing of others."""
+        """Note that a cell is done; if it was `found` or cannot be run, its time is not used."""
         del self._waiting[cell]
         self._reported.discard(cell)
         begun = self._begun.pop(cell, None)
@@ -216,7 +216,7 @@ class TimeLeft:
             self._lasted.setdefault(_kind(cell), []).append(self._clock() - begun)
 
     def seconds(self) -> float | None:
-        """Seconds that are left; None while no cell of a kind that is waiting has been run."""
+        """Seconds left; None while there is no time to estimate a waiting cell from."""
         total = 0.0
         usual: dict[tuple[str, bool], float | None] = {}
         now = self._clock()
@@ -244,7 +244,7 @@ def _kind(cell: Cell) -> tuple[str, bool]:
 
 
 def show_estimate(console: Console, comparison: Comparison, executor: Executor) -> None:
-    """Try each missing model briefly, and print what the whole comparison would take."""
+    """Run each missing model briefly, and print how long the whole comparison would take."""
     with console.status("looking for what is there already") as status:
 
         def show_progress(name: str, number: int, count: int, seconds: float) -> None:
@@ -315,7 +315,7 @@ def _lines(found: Estimate, comparison: Comparison) -> list[str]:
     disk = sum(model.disk for model in found.models)
     free = shutil.disk_usage(comparison.workspace.root).free
     if found.unknown < missing:
-        # What nothing is known of is not in the sum.
+        # Models without any estimate are not in the sum.
         short = any(s.problem or (s.guessed and not s.evaluating) for s in found.models)
         time_needed = f"{'at least' if short else 'about'} {duration(found.seconds)}"
         lines.append(f"time: {time_needed}, without writing the report")

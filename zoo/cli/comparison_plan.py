@@ -1,7 +1,7 @@
-"""Plans: the options of a comparison in a file, `plan.toml`, read and written.
+"""Read and write plans: the options of a comparison in a file, `plan.toml`.
 
-A plan names options as the command line does, without the dashes. What the command line says
-counts more than the plan, as a plan counts more than a default.
+A plan names options as the command line does, without the dashes. The command line takes
+precedence over the plan, and the plan over defaults.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from zoo.base.untrusted_files import read_bytes
 from zoo.plugins.entry_points import as_typed
 
 LARGEST_PLAN = 1 << 20
-"""Bytes."""
+"""Size limit in bytes."""
 NEVER = frozenset({"dry-run", "save-plan", "help"})
-"""Options that say what to do with a plan, and are not part of one."""
+"""Options that say what to do with a plan, and cannot be in one."""
 FOR_ONCE = frozenset({"overwrite", "overwrite-runs"})
-"""Options that replace something: a plan may have them, and is never written with them."""
+"""Options that replace something: a plan may contain them, but is never written with them."""
 LISTS = frozenset({"films", "models", "metrics", "latents"})
-"""Options that are lists with commas: in a plan also lists of TOML."""
+"""Options with comma-separated lists, which may be TOML lists in a plan."""
 HEADER = "A comparison for film-zoo: `{command}` runs it, and options after it count more."
 
 
 def apply_plan(context: typer.Context, path: Path) -> None:
-    """Make a plan's options the defaults of a command that is being read; raises BadInput."""
+    """Make a plan's options the defaults of the command being parsed; raises BadInput."""
     options = _options(context)
     context.default_map = {
         str(options[key].name): _value(path, key, value, options[key], context)
@@ -43,7 +43,7 @@ def apply_plan(context: typer.Context, path: Path) -> None:
 
 
 def _options(context: typer.Context) -> dict[str, TyperOption]:
-    """The options of a command by the first of their long names."""
+    """The options of a command, by their first long name."""
     return {
         next(word for word in option.opts if word.startswith("--")).removeprefix("--"): option
         for option in context.command.params
@@ -52,7 +52,7 @@ def _options(context: typer.Context) -> dict[str, TyperOption]:
 
 
 def _read(path: Path, options: Mapping[str, TyperOption]) -> dict[str, Any]:
-    """The table in a plan; raises BadInput on what is not an option."""
+    """Read a plan's table; raises BadInput on a key that is not an option."""
     if path.suffix.lower() != ".toml":
         raise BadInput(f"{path}: a plan ends in .toml")
     if not path.is_file():
@@ -73,7 +73,7 @@ def _read(path: Path, options: Mapping[str, TyperOption]) -> dict[str, Any]:
 
 
 def _value(path: Path, key: str, value: Any, option: TyperOption, context: typer.Context) -> Any:
-    """A value of a plan as the command line would have read it; raises BadInput."""
+    """Convert a plan's value to what the command line would give; raises BadInput."""
     if option.multiple:
         return _settings(path, key, value)
     if key in LISTS and isinstance(value, list) and value and all(map(_is_word, value)):
@@ -93,7 +93,7 @@ def _value(path: Path, key: str, value: Any, option: TyperOption, context: typer
 
 
 def _settings(path: Path, key: str, value: Any) -> list[str]:
-    """The `name=value` words of a table of settings, or of a list of such words."""
+    """Convert a table of settings, or a list of `name=value` words, to such words."""
     if isinstance(value, list) and all(isinstance(word, str) for word in value):
         return value
     if isinstance(value, dict):
@@ -122,16 +122,16 @@ def _word(value: Any) -> str:
 
 
 def write_plan(context: typer.Context, path: Path) -> None:
-    """Write the options that a command got, from its command line or a plan, as a plan."""
+    """Write a command's options, from its command line and its plan, as a plan."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(_plan(context, path))
 
 
 def is_this_plan(context: typer.Context, path: Path) -> bool:
-    """Whether a file is what `write_plan` would write there."""
+    """Whether a file already contains what `write_plan` would write."""
     try:
         return read_bytes(path, LARGEST_PLAN) == _plan(context, path)
-    except (BadInput, OSError):  # missing, no file, not to be read or too large
+    except (BadInput, OSError):  # missing, not a regular file, not readable or too large
         return False
 
 
@@ -151,6 +151,6 @@ def _plan(context: typer.Context, path: Path) -> bytes:
             tables[key] = {name.strip(): text for name, _, text in words}
         else:
             document[key] = value if isinstance(value, bool | int | float) else str(value)
-    # Tables come last: what follows one would belong to it.
+    # Tables come last, since keys after a table would belong to it.
     document.update(tables)
     return tomlkit.dumps(document).encode()

@@ -1,4 +1,4 @@
-"""Printing for every verb: a console, text of plugins and files made safe, free paths."""
+"""Shared by all verbs: the console, safe printing of untrusted text, checks of output paths."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from zoo.api.film_entry import FilmEntry
 
 LONGEST = 2000
-"""Letters of a line."""
+"""Largest number of characters in a line."""
 WIDE = 1000
-"""Columns of an output that is not a terminal."""
+"""Width in columns of an output that is not a terminal."""
 
 
 class Console(rich.console.Console):
-    """Rich's console; a pipe or a file gets whole rows, however wide, and nothing is cut."""
+    """Rich's console, which prints whole rows, however wide, to a pipe or file."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -33,24 +33,24 @@ class Console(rich.console.Console):
             self.width = max(WIDE, self.width)
 
     def on_broken_pipe(self) -> None:
-        """Leave the exit code to `zoo.cli.main` where nobody reads the output any more."""
+        """Leave the exit code to `zoo.cli.main` if nobody reads the output any more."""
         raise BrokenPipeError
 
     def print_line(self, text: str) -> None:
-        """Print text as one line, however long, without reading markup in it."""
+        """Print text on one line, however long, without interpreting markup."""
         self.print(one_line(text, LONGEST), markup=False, highlight=False, soft_wrap=True)
 
 
 class Table(rich.table.Table):
-    """Rich's table, in which a word that is too long goes on in the next line and is not cut."""
+    """Rich's table, which continues a long word on the next line instead of cutting it."""
 
     def add_column(self, *heading: Any, **settings: Any) -> None:
-        """Add a column, whose words are folded unless it is said otherwise."""
+        """Add a column that folds long words by default."""
         super().add_column(*heading, **{"overflow": "fold", **settings})
 
 
 def escaped(text: str, longest: int = LONGEST) -> str:
-    """Untrusted text on one line, for Rich: its square brackets are not markup."""
+    """Put untrusted text on one line, and escape its square brackets for Rich."""
     return rich.markup.escape(one_line(text, longest))
 
 
@@ -62,10 +62,10 @@ def check_free(
     reads: Iterable[Path | None] = (),
     option: str = "-o",
 ) -> Path:
-    """Return a path that may be written; raises BadInput on a wrong ending, or where it is taken.
+    """Return a path that may be written; raises BadInput on a wrong suffix or an existing file.
 
-    `suffix` begins with a dot. A file of `films`, of a film of the catalogue, or one that the
-    command `reads` is not replaced, even to `overwrite`. `option` is the one that names the path.
+    `suffix` begins with a dot. A file of `films`, of a film in the catalogue, or one that the
+    command `reads` is not replaced, even with `overwrite`. `option` is the one that sets the path.
     """
     if path.suffix.lower() != suffix:
         raise BadInput(f"the file to write ends in {suffix}; not {path.name!r}")
@@ -81,9 +81,9 @@ def check_free(
 def check_folder(
     path: Path, overwrite: bool, names: Iterable[str] = (), films: Iterable[FilmEntry] = ()
 ) -> Path:
-    """Return a folder that may be written into; raises BadInput where there is something in it.
+    """Return a folder that may be written to; raises BadInput if it has content, for `overwrite`.
 
-    Files of these `names` will be written there; `films` are as in `check_free`.
+    Files with these `names` will be written there; `films` is as in `check_free`.
     """
     if path.exists() and not path.is_dir():
         raise BadInput(f"{path} is not a folder")
@@ -97,7 +97,7 @@ def check_folder(
 def check_report_folder(path: Path, films: Iterable[FilmEntry] = ()) -> None:
     """Raise BadInput if a report in this folder would replace or remove a film's source file.
 
-    Or if it lies among runs, frames or downloads.
+    Also raises it if this folder is inside runs/, .zoo/ or downloads/.
     """
     from zoo.base.workspace import Workspace
     from zoo.report.results_folder import files_there
@@ -115,10 +115,10 @@ def check_not_source(
     reads: Iterable[Path | None] = (),
     advice: str = "choose another name",
 ) -> None:
-    """Raise BadInput if writing these files would replace one that is only ever read.
+    """Raise BadInput if writing these files would replace an input file.
 
-    Those are the files of `films` and of every film of the catalogue, the catalogue's own file, and
-    the files that the command `reads`. No `--overwrite` allows it.
+    Input files are those of `films` and of every film in the catalogue, the catalogue itself, and
+    the files that the command `reads`. `--overwrite` does not allow it either.
     """
     from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
@@ -140,16 +140,16 @@ def check_not_source(
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What two names of one file have in common; None if there is no such file."""
+    """The device and inode of a file, which all its names share; None if there is no such file."""
     try:
         status = path.stat()
-    except (OSError, ValueError):  # a name that no file can have among them
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         return None
     return status.st_dev, status.st_ino
 
 
 def _sources(entry: FilmEntry) -> Iterator[Path]:
-    """The files of a film; of pictures, each that has such a name."""
+    """The files of a film; for a pattern or folder of pictures, each picture."""
     from zoo.films.source_files import is_sequence, pictures
 
     for file in entry.files:

@@ -86,7 +86,7 @@ def evaluate(
 
 
 def _find(workspace: Workspace, word: str, film: str | None, trained_on: str | None) -> FoundRun:
-    """The run that a word names, as a model or as a run, and the film to evaluate it on."""
+    """Find the run that a word names, by model or run name, and the film to evaluate it on."""
     from zoo.base.errors import BadInput
     from zoo.plugins.registry import registry
     from zoo.reconstruct.find_run import find_run
@@ -102,7 +102,7 @@ def _find(workspace: Workspace, word: str, film: str | None, trained_on: str | N
     if word not in known.models and word not in known.references:
         run = _run_named(workspace, word)
         if run.bundled and run.description:
-            # Scores are kept in the run's folder, and a bundled one stays as it is.
+            # Scores are kept in the run's folder, and a bundled run must not change.
             copied = install(run.folder.path, run.description, workspace)
             run = _run_named(workspace, copied.path.name)
         return find_run(workspace, None, film or run.film, trained_on=trained_on, run=run.name)
@@ -113,7 +113,7 @@ def _find(workspace: Workspace, word: str, film: str | None, trained_on: str | N
     except BadInput:
         runs = [r for r in find_runs(workspace) if (r.model, r.status) == (word, "finished")]
         films = list(dict.fromkeys(run.film for run in runs))
-        # Trained on one other film alone, it is clear which run is meant.
+        # If the model was trained on only one other film, it is clear which run is meant.
         if film is None or len(films) != 1 or film == films[0]:
             raise
         return find_run(workspace, word, film, trained_on=films[0])
@@ -148,9 +148,9 @@ def _evaluated(
     holdout: float,
     device: torch.device,
 ) -> tuple[Record, bool, int]:
-    """The record of a run on a film, whether it was there already, and how many frames it left out.
+    """The record of a run on a film, whether it existed already, and how many frames it omits.
 
-    These lie in the gaps between the frames that were seen and those held out.
+    The omitted frames are in the gaps between seen and held-out frames.
     """
     from dataclasses import replace
 
@@ -180,7 +180,7 @@ def _evaluated(
                 "fit or rate have changed, or another share is held out; --holdout takes the share "
                 "of the training"
             )
-        # The film may have got another name since.
+        # The film may have been renamed since.
         return replace(film, name=config.film)
 
     if not other:
@@ -193,7 +193,7 @@ def _evaluated(
             f"{film.name} has other frames than when {run.name} was trained; give it another name "
             "to evaluate on it"
         )
-    # The scale of quantisation comes from the film that it was trained on.
+    # The quantisation scale comes from the film that the model was trained on.
     evaluated = (run.folder.evaluation(config.film) / LATENTS).exists()
     if not evaluated and not run.folder.scale.exists():
         _on_film(console, run, own_film(), metric_set, workspace, device)
@@ -222,7 +222,7 @@ def _on_film(
 
 
 def _table(metrics: list[type[Metric]], scores: dict[str, Any]) -> Table:
-    """A row for each metric that has a score, a column for each part of the film."""
+    """Lay out a row for each metric with a score, and a column for each part of the film."""
     from rich.box import SIMPLE_HEAD
 
     from zoo.cli.console import Table, escaped
@@ -245,7 +245,7 @@ def _table(metrics: list[type[Metric]], scores: dict[str, Any]) -> Table:
 
 
 def _cell(summary: Summary | None, digits: int) -> str:
-    """A mean, with its interval where there are shots enough for one."""
+    """Format a mean, with its interval if there are enough shots for one."""
     from zoo.base.numbers import NOT_AVAILABLE, fixed
 
     if summary is None:
@@ -261,7 +261,7 @@ def _lines(record: Record, unavailable: dict[str, str], found: bool, gaps: int) 
     from zoo.base.numbers import counted, scaled, significant
     from zoo.report.ranking import PART_NAMES
 
-    # The most, since some metrics have no value for some frames.
+    # The maximum over metrics, since some have no value for some frames.
     frames = {
         part: max(parts[part].frames for parts in record.scores.values() if part in parts)
         for part in dict.fromkeys(part for parts in record.scores.values() for part in parts)

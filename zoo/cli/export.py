@@ -1,4 +1,4 @@
-"""`zoo export`, `zoo push` and `zoo pull`: trained models for other programs and people."""
+"""`zoo export`, `zoo push` and `zoo pull`: exchange trained models with programs and people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zoo.reconstruct.find_run import FoundRun
 
 CHECKED = 16
-"""Samples that graphs are checked with, spread over the film."""
+"""Number of samples to check graphs with, spread over the film."""
 
 
 def export(

@@ -1,4 +1,4 @@
-"""`zoo films add`, `remove`, `hide` and `unhide`: what changes the catalogue of films."""
+"""`zoo films add`, `remove`, `hide` and `unhide`: commands that change the film catalogue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Names = Annotated[list[str], typer.Argument(metavar="FILM", help="Films of `zoo films`.")]
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
-"""Of a file's name; a film's name may have dots, but seldom one there."""
+"""The suffix of a file name; a film's name may contain dots, but seldom looks like this."""
 
 
 def add(
@@ -100,7 +100,7 @@ def add(
     lengths = {path: check(source) for path, source in local.items()}
     if as_one is not None and all(path in local for path in paths):
         _check_start(start, _total([lengths[path] for path in paths]), as_one)
-    # Nothing is downloaded if a file here is wrong.
+    # Nothing is downloaded if a local file is invalid.
     sources = [local.get(path) or _downloaded(path, workspace, check, console) for path in paths]
     above = None if workspace.catalogue.exists() else workspace.above
     if chosen is not None:
@@ -119,10 +119,10 @@ def add(
 
 
 def _check_film(source: FilmSource, is_whole: bool) -> float | None:
-    """Raise BadInput unless the files of a film can be opened; return the seconds that they state.
+    """Raise BadInput unless a film's files can be opened; return their stated duration in seconds.
 
-    `is_whole` says that they are the whole film, which a single picture is not. None where a file
-    states nothing, or has pictures, whose rate is set by `--fps`.
+    `is_whole` means that they are the whole film, which a single picture cannot be. None if a file
+    states no duration, or consists of pictures, whose rate is set by `--fps`.
     """
     from zoo.films.video_file import VideoFile
 
@@ -141,13 +141,13 @@ def _check_film(source: FilmSource, is_whole: bool) -> float | None:
 
 
 def _total(lengths: list[float | None]) -> float | None:
-    """The sum; None if one is not known."""
+    """The sum of durations; None if one is unknown."""
     known = [each for each in lengths if each is not None]
     return sum(known) if len(known) == len(lengths) else None
 
 
 def _check_start(start: str | None, seconds: float | None, name: str) -> None:
-    """Raise BadInput where a film would begin after the end that its files state, if they do."""
+    """Raise BadInput if a film would begin after the end of its files, if that is known."""
     from zoo.base.time_code import format_time_code, parse_time_code
 
     if start is not None and seconds is not None and parse_time_code(start) >= seconds:
@@ -160,7 +160,7 @@ def _check_start(start: str | None, seconds: float | None, name: str) -> None:
 def _downloaded(
     url: str, workspace: Workspace, check: Callable[[FilmSource], object], console: Console
 ) -> FilmSource:
-    """Download the film at an address behind a progress bar, in megabytes."""
+    """Download a film from a URL, with a progress bar in megabytes."""
     from zoo.cli.progress import frames_bar
     from zoo.films.film_download import check_address, download_film
 
@@ -175,10 +175,10 @@ def _downloaded(
 
 
 def _chosen_name(paths: list[str], name: str | None, as_one: str | None) -> str | None:
-    """The name that the film is given, None where each path gives its own.
+    """The name for the film from the options; None if films are named after their paths.
 
-    Raises BadInput where the first word is not a path but the name of a film, with the command that
-    gives it that name.
+    Raises BadInput if the first word is not a path but a film's name, with the command that sets
+    this name.
     """
     from zoo.api.film_entry import is_film_name, normalised_name
     from zoo.films.source_files import is_there

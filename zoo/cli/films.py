@@ -1,4 +1,4 @@
-"""`zoo films`: the catalogue, and what is known of each film."""
+"""`zoo films`: the catalogue, and what is known about each film."""
 
 from __future__ import annotations
 
@@ -242,9 +242,9 @@ def sheet(
 
 
 def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterator[Film]:
-    """The films that are named, one after another, each ingested behind a bar if it has to be.
+    """Open the named films one after another, ingesting each with a progress bar if necessary.
 
-    Raises Exit after the last where one of several could not be used.
+    Raises Exit after the last film if one of several could not be used.
     """
     from contextlib import nullcontext
 
@@ -259,7 +259,7 @@ def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterat
     console = Console(stderr=True)
     failed: list[ZooError] = []
     entries = opt.choose_films(console, Catalogue.open(workspace), name)
-    # A film that is decoded stays so; one that is half decoded begins again.
+    # Films that are decoded are kept; a partly decoded one starts again.
     with nullcontext() if len(entries) == 1 else resumable():
         yield from of_each(
             entries,
@@ -271,7 +271,7 @@ def _opened(name: str, size: str, holdout: float, hwaccel: str | None) -> Iterat
 
 
 def _ingested(entry: FilmEntry, workspace: Workspace) -> tuple[list[str], str | None]:
-    """The sizes at which the film's present files are ingested, and what is wrong with them."""
+    """The sizes at which the film's current files are ingested, and any problem with the files."""
     from zoo.films.ingest import list_stores, locate_store
     from zoo.films.source_files import is_present
 
@@ -289,7 +289,7 @@ def _ingested(entry: FilmEntry, workspace: Workspace) -> tuple[list[str], str | 
 
 
 def _summary(film: Film) -> list[str]:
-    """What an ingest found, a line each."""
+    """Describe the result of an ingest, in lines."""
     from zoo.base.numbers import counted
 
     manifest = film.store.manifest
@@ -316,7 +316,7 @@ def _sides(bars: Bars) -> str:
 
 
 def _setting_rows(entry: FilmEntry) -> list[tuple[str, str]]:
-    """The part of its files that a film is, and how its frames are made of theirs."""
+    """Describe which part of its files a film uses, and how its frames are made from them."""
     from zoo.base.time_code import format_time_code
 
     begin = "the beginning" if entry.start is None else format_time_code(entry.start)

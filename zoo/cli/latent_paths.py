@@ -39,7 +39,7 @@ MOST_SECONDS = 24 * 3600.0
 
 
 def check_output(path: Path, overwrite: bool, films: list[FilmEntry]) -> Path:
-    """Where to write; raises BadInput if the MP4 or its strip may not be written."""
+    """Return `path`; raises BadInput if the MP4 or its strip may not be written."""
     from zoo.cli.console import check_free
 
     check_free(path, ".mp4", overwrite, films)
@@ -48,12 +48,12 @@ def check_output(path: Path, overwrite: bool, films: list[FilmEntry]) -> Path:
 
 
 def default_name(found: FoundRun, verb: str) -> Path:
-    """The MP4 of a verb where `-o` names no other."""
+    """The MP4 that a verb writes without `-o`."""
     return Path(f"{found.entry.name}-{found.run.model}-{verb}.mp4")
 
 
 def pictures_in(seconds: float, fps: str) -> tuple[int, Fraction]:
-    """How many pictures so many seconds have, and the frame rate; raises BadInput."""
+    """The number of pictures in this many seconds, and the frame rate; raises BadInput."""
     from zoo.api.film_entry import parse_fps
 
     rate = parse_fps(fps)
@@ -78,9 +78,9 @@ def write_path(
     what: str,
     **sheet: Any,
 ) -> None:
-    """Decode latents (N, ...) into a video behind a progress bar, and name what was written.
+    """Decode latents (N, ...) to a video with a progress bar, and print the paths of the files.
 
-    `film` is None where the film itself is not here; `what` ends the title of the video.
+    `film` is None if the film itself is not available; `what` is the end of the video's title.
     """
     import importlib.metadata
 
@@ -116,7 +116,7 @@ def _write_points(
     scale: int,
     what: str,
 ) -> None:
-    """Write the path of coordinates (N, L) of latents of a shape, as `write_path` does."""
+    """Write a path of coordinates (N, M) by `write_path`; `shape` is the shape of one latent."""
     from zoo.reconstruct.latent_paths import PathVideo
 
     trained = opened.trained
@@ -187,10 +187,10 @@ def interpolate(
         ) from None
     latents = opened.trained.film_latents(opened.film)
     points = opened.trained.model.to_coordinates(latents.dequantised(slice(None)).flatten(1))
-    # So that every stop is a picture.
+    # Adjust the number of pictures so that every stop is one of them.
     legs = len(frames) - 1
     count = legs * max(1, round((count - 1) / legs)) + 1
-    # Of a model with a window, the latents that these frames are decoded from.
+    # For a model with a window: the latents from which these frames are decoded.
     stops = samples_of(opened.film, opened.trained.model).samples_of(np.array(frames))
     path_points = path_through(
         points[torch.from_numpy(stops)], count, LatentStatistics.of(points), kind
@@ -297,7 +297,7 @@ def walk(
     from zoo.reconstruct.latent_paths import closed_walk
 
     latents = opened.trained.film_latents(opened.film)
-    # The fastest harmonic has two pictures a turn at least.
+    # The fastest harmonic has at least two pictures per turn.
     turns = min(max(1, round(seconds / period)), count // 2)
     points = opened.trained.model.to_coordinates(latents.dequantised(slice(None)).flatten(1))
     path_points = closed_walk(points, count, turns, seed)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.matching.scene_search import FilmMatch
 
 FULL_WIDTH = 80
-"""Columns of a terminal below which the table of scenes is narrow."""
+"""Terminal width in columns below which the table of scenes is narrow."""
 _VERDICTS = {
     "whole": "match: the suspect holds the film",
     "excerpt": "match: the suspect is taken from the film",
@@ -56,7 +56,7 @@ def match(
     catalogue = Catalogue.open(Workspace.here())
     entries = [_entry(catalogue.choose(word), word) for word in (original, suspect)]
     for path in (path for entry in entries for path in entry.files):
-        # A bad second file is reported before the first is decoded.
+        # Report an invalid second file before the first one is decoded.
         with VideoFile.open(path):
             continue
     errors = Console(stderr=True)
@@ -80,7 +80,7 @@ def _entry(entries: list[FilmEntry], word: str) -> FilmEntry:
 
 
 def _hashed(console: Console, entry: FilmEntry, device: torch.device) -> HashedFilm:
-    """Hash a film behind a progress bar on standard error."""
+    """Hash a film, with a progress bar on standard error."""
     from zoo.cli.progress import frames_bar
     from zoo.matching.pdq_hashes import hash_files
 
@@ -89,10 +89,10 @@ def _hashed(console: Console, entry: FilmEntry, device: torch.device) -> HashedF
 
 
 def _table(answer: FilmMatch, narrow: bool) -> Table:
-    """A row for each scene; in a narrow terminal the end of a range is below its beginning."""
+    """Lay out a row per scene; in a narrow terminal, a range's end is below its beginning."""
     from zoo.cli.console import Table
 
-    # Without lines, four time codes fit a terminal of 80 columns, and two below two one of 40.
+    # Without rules, four time codes fit into 80 columns, and two above two into 40.
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     headings = ("scene", "from", "to", "frames", "in place", "suspect from", "to")
     for heading in ("scene", "from\nto", "in\nplace", "suspect from\nto") if narrow else headings:
@@ -132,7 +132,7 @@ def _percent(share: float | None) -> str:
 
 
 def _as_json(entries: list[FilmEntry], answer: FilmMatch, every: int) -> dict[str, Any]:
-    """The answer as JSON; times in seconds, shares from 0 to 1."""
+    """The answer for JSON: times in seconds, shares from 0 to 1."""
     from zoo.matching.pdq_hashes import LEAST_QUALITY, MATCHES_WITHIN
     from zoo.matching.takedown import FILM_MATCHES_FROM
 

@@ -1,4 +1,4 @@
-"""`zoo models` and `zoo plugins`: what is installed, what it adds, checks of it, new packages."""
+"""`zoo models` and `zoo plugins`: list what is installed, check it, write new packages."""
 
 from __future__ import annotations
 
@@ -145,14 +145,14 @@ def show_model(
 
 
 def _type_in_words(annotation: Any) -> str:
-    """An option's type: `int`, or its choices."""
+    """Describe an option's type: `int`, say, or its choices."""
     if typing.get_origin(annotation) is Literal:
         return " or ".join(map(str, typing.get_args(annotation)))
     return getattr(annotation, "__name__", str(annotation))
 
 
 def _latent_in_words(found: ModelSummary) -> str:
-    """What a latent is, in a line."""
+    """Describe the latent in one line."""
     spec = found.latent
     kind = "numbers" if spec.codes is None else f"codes of {spec.codes:,} values"
     per = "per frame" if found.window == 1 else f"for {found.window} frames"
@@ -207,7 +207,7 @@ def check_model(
 
 
 def _named(word: str) -> list[type[Autoencoder]]:
-    """The model of that name, or all that a file brings; raises BadInput where there is none."""
+    """The model of that name, or all models of a file; raises BadInput if there is none."""
     from zoo.base.errors import BadInput
     from zoo.plugins.entry_points import is_file_name, plugin_file
     from zoo.plugins.registry import add_file, registry
@@ -278,7 +278,7 @@ def new_plugin(
 
 
 def write_new(name: str, kind: NewKind, into: Path) -> None:
-    """Write a package and say where it is."""
+    """Write a package, and print where it is."""
     from zoo.scaffold import write_package
 
     folder = write_package(name, into, kind)
@@ -312,9 +312,9 @@ def check_plugin(
 
 
 def check_things(console: Console, things: Iterable[Thing]) -> int:
-    """Print what the checks find of each thing; return how many promises are broken.
+    """Print the findings of the checks; return how many promises are broken.
 
-    A terminal also shows which check runs at present.
+    A terminal also shows which check is running.
     """
     from zoo.cli.console import escaped
     from zoo.conformance.suite import examine, remedy, with_unknown_together
@@ -330,7 +330,7 @@ def check_things(console: Console, things: Iterable[Thing]) -> int:
                 status.update(escaped(f"checking {name}: {check}"))
 
             for finding in with_unknown_together(examine(thing, show)):
-                # The verdicts stand in a column; what follows is the plugin's own words.
+                # The verdicts form a column; the rest may contain a plugin's own text.
                 said = str(finding).removeprefix(finding.verdict)
                 console.print(f"{finding.verdict:<7} {escaped(said)}", soft_wrap=True)
                 verdicts[finding.verdict] += 1
@@ -354,7 +354,7 @@ def _all_plugins() -> list[Plugin]:
 
 
 def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
-    """What a word names: lines on what did not load, and things; BadInput if that is nothing."""
+    """Lines on failures to load, and the contributions that `word` names; BadInput if neither."""
     from zoo.base.errors import BadInput
     from zoo.plugins.entry_points import BUILT_IN, LIMIT, file_hint, is_file_name, plugin_file
     from zoo.plugins.registry import add_file
@@ -387,7 +387,7 @@ def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
 
 
 def _things(plugins: Iterable[Plugin]) -> Iterator[Thing]:
-    """What plugins have added."""
+    """The contributions that plugins have added."""
     from zoo.plugins.registry import registry
     from zoo.report.plugin_sections import section_registry
 

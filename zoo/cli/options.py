@@ -1,6 +1,6 @@
-"""Options and arguments that several verbs share, with the names that a shell completes for them.
+"""Options and arguments that several verbs share, with their shell completion.
 
-A shell that waits for TAB has no place for an error: where names cannot be read, there are none.
+Completion cannot show errors: if the names cannot be read, it offers none.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from zoo.training.runs import Run
 
 Completion = Callable[[str], list[str]]
-"""From the beginning of a word to the words that it may become."""
+"""A function from the beginning of a word to its possible completions."""
 
 
 def model_names() -> list[str]:
-    """The models, references and codecs of the kept listing; none before plugins are first listed.
+    """The models, references and codecs in the cached listing; none if there is no valid one.
 
-    Raises BadInput as `find_plugins`.
+    Raises BadInput as `find_plugins` does.
     """
     from zoo.plugins.entry_points import find_plugins
     from zoo.plugins.listing_cache import kept_listing
@@ -45,7 +45,7 @@ def model_names() -> list[str]:
 
 
 def film_names() -> list[str]:
-    """The films of the catalogue; raises BadInput as `Catalogue.open`."""
+    """The films of the catalogue; raises BadInput as `Catalogue.open` does."""
     from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
 
@@ -53,7 +53,7 @@ def film_names() -> list[str]:
 
 
 def one_of(names: Callable[[], Iterable[str]]) -> Completion:
-    """Complete a word that is one name."""
+    """Make a completion for a single name."""
 
     def complete(incomplete: str) -> list[str]:
         try:
@@ -65,7 +65,7 @@ def one_of(names: Callable[[], Iterable[str]]) -> Completion:
 
 
 def several_of(names: Callable[[], Iterable[str]], *words: str) -> Completion:
-    """Complete the last name of `a,b`, or one of the words that stand for several."""
+    """Make a completion for the last name in `a,b`, or for a word that stands for several names."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
@@ -86,9 +86,9 @@ one_preset = one_of(lambda: PRESETS)
 FILM = PRESETS[DEFAULT_PRESET]
 
 MOST_NAMED = 20
-"""Films that a line names."""
+"""Largest number of films that a line names."""
 
-# A film and a model that was trained.
+# Which film and which trained model.
 FilmOption = Annotated[
     str,
     typer.Option("--film", help="A film of the catalogue, or a path.", autocompletion=one_film),
@@ -121,7 +121,7 @@ TrainedOnOption = Annotated[
     ),
 ]
 
-# How a model is trained.
+# How to train a model.
 PresetOption = Annotated[
     str,
     typer.Option(
@@ -184,7 +184,7 @@ HoldoutOption = Annotated[
     float, typer.Option("--holdout", help="Share of the film held out, by shot.")
 ]
 
-# What computes.
+# Where to compute.
 ThreadsOption = Annotated[
     int | None,
     typer.Option("--threads", help="CPU threads; 1 with the preset quick, else torch's default."),
@@ -193,7 +193,7 @@ DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:1.")
 ]
 
-# What is written.
+# What to write.
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace what is there already.")
 ]
@@ -217,7 +217,7 @@ ListVerb = Callable[[bool], None]
 
 
 class Command(TyperCommand):
-    """A command with an argument that may be repeated: help shows `FILM` and no `<list[str]>`."""
+    """A command with a repeatable argument, whose help shows `FILM` without `<list[str]>`."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
@@ -233,7 +233,7 @@ class Command(TyperCommand):
 
 
 def lists(app: typer.Typer) -> Callable[[ListVerb], ListVerb]:
-    """Make a function the subcommand `list` of a verb, and what the verb does without one."""
+    """Decorate a function: it becomes a verb's subcommand `list`, and runs if none is given."""
 
     def register(list_them: ListVerb) -> ListVerb:
         @app.callback(invoke_without_command=True)
@@ -250,7 +250,7 @@ def lists(app: typer.Typer) -> Callable[[ListVerb], ListVerb]:
 
 
 def choose_films(console: Console, catalogue: Catalogue, text: str) -> list[FilmEntry]:
-    """The films that a text names; of `all` and `mine` a line says which they are."""
+    """The films that a text names; for `all` and `mine`, a line is printed that lists them."""
     from zoo.films.catalogue import ALL, MINE
 
     entries = catalogue.choose(text)
@@ -268,7 +268,7 @@ def choose_films(console: Console, catalogue: Catalogue, text: str) -> list[Film
 
 
 def file_names(entry: FilmEntry) -> str:
-    """The name of a film's file; of several, the first and how many more."""
+    """The name of a film's file; if there are several, the first and the number of others."""
     first = entry.files[0].name
     return first if len(entry.files) == 1 else f"{first} and {len(entry.files) - 1} more"
 
@@ -276,7 +276,7 @@ def file_names(entry: FilmEntry) -> str:
 def read_settings(
     words: list[str] | None, option: str = "--set", such_as: str = "width=64"
 ) -> dict[str, str]:
-    """Read `--set name=value` words; raises BadInput on one that is not of that form."""
+    """Read `--set name=value` words; raises BadInput on a word of another form."""
     settings = {}
     for word in words or []:
         name, equals, value = word.partition("=")
@@ -287,19 +287,23 @@ def read_settings(
 
 
 def read_recipe(words: list[str] | None) -> dict[str, str]:
-    """Read `--recipe name=value` words; raises BadInput on one that is not of that form."""
+    """Read `--recipe name=value` words; raises BadInput on a word of another form."""
     return read_settings(words, "--recipe", "schedule=constant")
 
 
-def read_sweep(words: list[str] | None) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Read `--set` words of which some may have several values: `width=32,64`.
+_BETWEEN_VALUES = re.compile(r",(?![^\[]*\])")
+"""A comma that is not inside the brackets of a list."""
 
-    Returns those that have one, and those that have more. Raises BadInput as `read_settings`, and
-    on an empty value among several.
+
+def read_sweep(words: list[str] | None) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Read `--set` words that may have several values: `width=32,64`, `widths=[8],[8,16]`.
+
+    Returns settings with one value, and settings with several. Raises BadInput as `read_settings`
+    does, and if one of several values is empty.
     """
     single, several = {}, {}
     for name, value in read_settings(words).items():
-        values = [each.strip() for each in value.split(",")]
+        values = [each.strip() for each in _BETWEEN_VALUES.split(value)]
         if len(values) == 1:
             single[name] = value
         elif not all(values):
@@ -310,7 +314,7 @@ def read_sweep(words: list[str] | None) -> tuple[dict[str, str], dict[str, list[
 
 
 def check_training_words(models: str, preset: str, size: str | None, budget: str | None) -> None:
-    """Raise BadInput on words that are wrong whatever the models are, before torch is imported."""
+    """Raise BadInput on options that are wrong for any model, before torch is imported."""
     from zoo.base.frame_size import FrameSize
     from zoo.base.presets_and_budgets import preset_named
     from zoo.plugins.registry import check_model_names
@@ -324,7 +328,7 @@ def check_training_words(models: str, preset: str, size: str | None, budget: str
 
 
 def set_threads(threads: int | None) -> None:
-    """Set how many threads torch computes with, if that was asked for; raises BadInput."""
+    """Set torch's number of threads if one was requested; raises BadInput if it is invalid."""
     if threads is not None:
         import torch
 
@@ -334,12 +338,12 @@ def set_threads(threads: int | None) -> None:
 
 
 OutputPath = Callable[["FoundRun"], Path]
-"""Where to write what is made of a run and a film."""
+"""A function from a run and a film to the path of the output."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A trained model and a film, both loaded, and where to write."""
+    """A loaded trained model, an opened film, and the output path."""
 
     run: Run
     entry: FilmEntry
@@ -359,9 +363,9 @@ def open_run(
     threads: int | None,
     device: str,
 ) -> Opened:
-    """Find the run, check where to write, and load film and model; prints which run it is.
+    """Find the run, check the output path, and load film and model; print which run it is.
 
-    Raises BadInput on whatever is not there, before anything that takes time.
+    Raises BadInput for anything that does not exist, before any slow step.
     """
     from zoo.base.workspace import Workspace
     from zoo.reconstruct.find_run import find_run
@@ -370,7 +374,7 @@ def open_run(
     request = find_run(workspace, model, film, trained_on=trained_on, run=run)
     out = output_path(request)
 
-    # torch takes seconds to import: what can be refused without it is refused above.
+    # torch takes seconds to import, so errors that can be found without it are raised above.
     from zoo.base.devices import choose_device
     from zoo.cli.progress import ingest_with_progress
     from zoo.reconstruct.model_loader import ModelLoader
@@ -389,7 +393,7 @@ def open_run(
 
 
 def print_written(console: Console, written: WrittenVideo) -> None:
-    """Name a video that was written, and say what sound it has."""
+    """Print the path of a video that was written, and what sound it has."""
     from zoo.base.time_code import format_time_code
 
     console.print_line(f"sound: {written.sound.summary}")

@@ -1,4 +1,4 @@
-"""Progress in the terminal: bars over frames, and the display of a training."""
+"""Progress in the terminal: progress bars, and the display of a training."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ T = TypeVar("T")
 
 
 class FramesBar:
-    """A bar over frames on a terminal, gone when the work is done; else only its messages."""
+    """A progress bar over frames that disappears when done; without a terminal, only messages."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
 
     def update(self, done: int, total: int | None = None) -> None:
-        """Show how many frames are done, and of how many if that is known now."""
+        """Show how many frames are done, and the total if it is known."""
         self._progress.update(self._task, completed=done, total=total)
 
     def ingesting(self, event: IngestProgress) -> None:
-        """Show an event of decoding a film: its message, or how far it is."""
+        """Show an event of an ingest: its message or its progress."""
         if event.message:
             text = escaped(event.message)
             self._progress.console.print(text, soft_wrap=True, highlight=False)
@@ -55,7 +55,7 @@ class FramesBar:
 
 @contextmanager
 def frames_bar(console: Console, label: str, total: int | None = None) -> Iterator[FramesBar]:
-    """Show a bar over so many frames, or over a number that is not known yet."""
+    """Show a progress bar over `total` frames; None if the number is not known yet."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -76,9 +76,9 @@ def ingest_with_progress(
     holdout: float,
     hwaccel: str | None = None,
 ) -> Film:
-    """Open a film, ingesting it behind a progress bar if that has not been done yet.
+    """Open a film, and ingest it with a progress bar if that has not been done yet.
 
-    Raises BadInput, which names the film, where it cannot be used.
+    Raises BadInput naming the film if it cannot be used.
     """
     with frames_bar(console, f"ingesting {entry.name}") as bar, naming(entry):
         return open_film(
@@ -88,7 +88,7 @@ def ingest_with_progress(
 
 @contextmanager
 def naming(entry: FilmEntry) -> Iterator[None]:
-    """Begin errors about a film with its name."""
+    """Prefix errors of the block with the film's name."""
     try:
         yield
     except BadInput as error:
@@ -98,16 +98,16 @@ def naming(entry: FilmEntry) -> Iterator[None]:
 def of_each(
     entries: Sequence[FilmEntry], use: Callable[[FilmEntry], T], failed: list[ZooError]
 ) -> Iterator[T]:
-    """What `use` returns for each film that can be used.
+    """Yield what `use` returns for each film that can be used.
 
-    The others get a line on standard error, and their errors are added to `failed`. Where only one
-    film is asked for, its error is raised.
+    For other films, a line is printed on standard error and the error is added to `failed`. If only
+    one film is requested, its error is raised.
     """
     for entry in entries:
         try:
             result = use(entry)
         except ZooError as error:
-            if len(entries) == 1 or error.exit_code not in (1, 2):  # asked to stop
+            if len(entries) == 1 or error.exit_code not in (1, 2):  # others: stopped by the user
                 raise
             failed.append(error)
             print_waiting(one_line(str(error), LONGEST))
@@ -116,7 +116,7 @@ def of_each(
 
 
 class LiveDisplay:
-    """A display that is refreshed while a `with` block runs, and gone after it."""
+    """A display that is refreshed while a `with` block runs, and removed at its end."""
 
     live: Live
 
@@ -132,14 +132,14 @@ SECONDS_BETWEEN_LINES = 60.0
 
 
 class ProgressLines:
-    """A line a minute on how far trainings are, where there is no terminal with a bar."""
+    """Print a line per minute about each training, if there is no terminal for a bar."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next: dict[str, float] = {}
 
     def show(self, title: str, event: TrainingEvent) -> None:
-        """Print how far a training is, unless it ends or has had a line within the minute."""
+        """Print the progress of a training, unless it has ended or had a line within the minute."""
         due = event.seconds >= self._next.setdefault(title, SECONDS_BETWEEN_LINES)
         if self._console.is_terminal or not due or event.progress >= 1:
             return
@@ -151,11 +151,11 @@ class ProgressLines:
 
 
 MOST_LOGGED = 4
-"""Numbers beside the losses that a terminal shows; of more, the log and the curves have all."""
+"""A terminal shows logged numbers if there are at most this many; the log has them anyway."""
 
 
 class TrainingDisplay(LiveDisplay):
-    """A bar, the losses by player and the last score while a model trains."""
+    """A display of a bar, the losses by player and the last score while a model trains."""
 
     def __init__(self, console: Console, title: str) -> None:
         self.title = title
@@ -173,7 +173,7 @@ class TrainingDisplay(LiveDisplay):
         self.live = Live(self.bar, console=console, transient=True, refresh_per_second=4)
 
     def on_event(self, event: TrainingEvent) -> None:
-        """Show an event of training."""
+        """Show a training event."""
         self.events += 1
         self.score = event.score or self.score
         self.bar.update(self.task, completed=event.progress)
@@ -184,7 +184,7 @@ class TrainingDisplay(LiveDisplay):
 
 
 def losses_table(event: TrainingEvent, score: Score | None = None) -> RenderableType:
-    """How fast training goes, over one line a player, its terms, and one for each score."""
+    """Lay out the speed of training, then a line of loss terms per player, and one per score."""
     table = Table.grid(padding=(0, 2))
     steps = f"/{event.steps}" if event.steps else ""
     speed = [f"{event.frames_per_second:.0f} frames/s"]

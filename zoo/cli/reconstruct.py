@@ -115,7 +115,7 @@ def reconstruct(
         lambda one, size: ingest_with_progress(console, one, size, workspace, holdout),
         console.print_line,
     )
-    # Before anything is evaluated: the film may be shorter than --from.
+    # Check the range before evaluating anything: the film may end before --from.
     film_range(entry, loader.ingest(entry, run_size(runs[0])), first, last)
     panels: list[Panel] = []
     for each, request in zip(runs, requests, strict=True):
@@ -128,7 +128,7 @@ def reconstruct(
         panels.insert(0, Original(largest))
     span = film_range(entry, largest, first, last)
     joins = sum(len(part.joins) for part in largest.store.manifest.parts)
-    # At a leap of the clock sound is joined where pictures are.
+    # Where the source's clock jumps, sound and pictures are joined at the same point.
     if largest.store.manifest.damage.times > joins:
         console.print_line(
             "time codes of this film were repaired; sound may be out of step after a repair"
@@ -148,7 +148,7 @@ def reconstruct(
 
 
 def _models(model: str | None, models: str | None, run: str | None) -> list[str | None]:
-    """The names that were given, each once; one None where a run alone says which it is."""
+    """The given names, each once; a single None if only a run is given."""
     from zoo.base.errors import BadInput
 
     if model and models:
@@ -231,7 +231,7 @@ def encode(
 
 
 def _decoder_bits(bits: int, with_decoder: bool) -> DecoderBits | None:
-    """The bits per weight of the decoder to include; None if it stays out."""
+    """The bits per weight of the decoder to include; None to leave the decoder out."""
     from zoo.base.errors import BadInput
 
     if bits not in (32, 16, 8):

@@ -1,4 +1,4 @@
-"""`zoo report`: the report again, from the records of results folders alone."""
+"""`zoo report`: write the report again, only from the records in results folders."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def report(
 
 
 def print_report(console: Console, results: Results, written: Path) -> Path:
-    """Print the first tables, who is ahead and where the report is; return the page."""
+    """Print the main tables, the findings and the report's path; return the path of the page."""
     page = written.with_suffix(".html")
     console.print(summary(results))
     console.print(f"report: {written}", markup=False, soft_wrap=True)
@@ -72,7 +72,7 @@ def print_report(console: Console, results: Results, written: Path) -> Path:
 
 
 def summary(results: Results) -> RenderableType:
-    """Lay out every film, the means over films and who is ahead, for `Console.print`."""
+    """Lay out every film, the means over films and the findings, for `Console.print`."""
     from dataclasses import replace
 
     from rich.console import Group
@@ -88,13 +88,13 @@ def summary(results: Results) -> RenderableType:
     if len(results.films) > 1:
         for film in results.films:
             parts.append(Text(film_label(results, film), style="bold"))
-            # Notes on all films are below the last table.
+            # Notes about all films are printed below the last table.
             parts.append(FittingTable(replace(film_table(results, film), notes=())))
     title = over_films(results)
     parts.append(Text(title[:1].upper() + title[1:], style="bold"))
     parts.append(FittingTable(across_films_table(results)))
     findings = Text("\n".join(who_is_ahead(results)))
-    # No padding: it would fill each line to the width, which is a thousand letters in a file.
+    # No padding, which would fill each line to the width: 1000 characters in a file.
     return Group(*parts, Text(), findings, Text())
 
 
@@ -104,7 +104,7 @@ def _again(folder: Path) -> tuple[Results, Path]:
     from zoo.report.results_folder import read_results
     from zoo.report.write import write_report
 
-    read_results(folder)  # before a lock is laid where no results are
+    read_results(folder)  # first, so that no lock is created in a folder without results
     with folder_lock(folder):
         sweep_below(folder)
         results = read_results(folder)

@@ -54,7 +54,7 @@ def list_runs(as_json: opt.JsonOption = False) -> None:
 
 
 def _bundled_in_words(bundled: Sequence[Run]) -> str:
-    """The line about runs that come with film-zoo."""
+    """A line about the runs that come with film-zoo."""
     named = (f"{run.name} ({run.model} trained on {run.film})" for run in bundled)
     return f"with film-zoo comes {', '.join(named)}: `zoo walk {bundled[0].name}`"
 
@@ -159,7 +159,7 @@ def watch(
 
 
 def _in_training(run: Run) -> RunFolder | None:
-    """The folder that a run is being trained in, inside the run if it is trained again."""
+    """The folder in which a run is being trained: a subfolder if an existing run is replaced."""
     from contextlib import suppress
 
     from zoo.base.errors import BadInput
@@ -187,7 +187,7 @@ def remove(
 
     workspace = Workspace.here()
     found = find_runs(workspace)
-    # All are looked at before the first is touched: one that is refused leaves them all.
+    # Check all runs before removing the first: if one is refused, none is removed.
     chosen = {run.name: run for run in (choose_run(found, word, workspace) for word in words)}
     for run in chosen.values():
         check_removable(run, workspace)
@@ -207,7 +207,7 @@ def remove(
 
 
 def _as_json(run: Run) -> dict[str, Any]:
-    """A run as the list prints it as JSON; times in seconds since 1970."""
+    """A run as an entry of the JSON list; times are in seconds since 1970."""
     scores = run.record.scores if run.record else {}
     return {
         "name": run.name,
@@ -227,7 +227,7 @@ def _as_json(run: Run) -> dict[str, Any]:
 
 
 def _from_wide_to_narrow(runs: Sequence[Run]) -> Iterator[RenderableType]:
-    """The list of runs in forms that take less and less room; the last one fits anywhere."""
+    """Yield layouts of the list of runs, each narrower than the last; the final one always fits."""
     yield _table(runs, narrow=False)
     left_out: set[str] = set()
     for heading in ("", "last touched", "seconds", "frames"):
@@ -237,7 +237,7 @@ def _from_wide_to_narrow(runs: Sequence[Run]) -> Iterator[RenderableType]:
 
 
 def _stacked(runs: Sequence[Run]) -> Text:
-    """Two lines a run, which a terminal may wrap: its name, then its state and its score."""
+    """Lay out two lines per run, which may wrap: its name, then its state and score."""
     from rich.text import Text
 
     from zoo.base.safe_text import one_line
@@ -253,7 +253,7 @@ def _stacked(runs: Sequence[Run]) -> Text:
 
 
 def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) -> Table:
-    """A row for each run; a narrow table has the ids' digests alone, which name a run as well."""
+    """Lay out a row per run; a narrow table shows only digests of ids, which also name a run."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -278,7 +278,7 @@ def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) ->
     for run in runs:
         digest = digests[run.name]
         cut = run.id.removesuffix(run.digest) + digest
-        # What lies in the wrong place has no film and no model, only a name.
+        # A folder in the wrong place has no film and no model, only a name.
         shown = (digest if narrow else cut) if run.film else run.name
         row = (
             _escaped(run.film),
@@ -296,7 +296,7 @@ def _table(runs: Sequence[Run], narrow: bool, left_out: Collection[str] = ()) ->
 
 
 def _metric_shown(runs: Sequence[Run]) -> tuple[str, Part] | None:
-    """The metric and part that the list shows: held-out LPIPS if any run has it."""
+    """The metric and part of the film to show: held-out LPIPS if any run has it."""
     from zoo.report.ranking import PERCEPTUAL
 
     parts: tuple[Part, ...] = ("held_out", "seen")
@@ -340,7 +340,7 @@ def _score_rows(record: Record) -> list[tuple[str, str]]:
 
 
 def _waiting(description: RunFile) -> list[tuple[str, str]]:
-    """How much of a training's time went into waiting for frames, and where they came from."""
+    """Say how much training time was spent waiting for frames, and where frames came from."""
     rows = []
     if description.data_stall is not None:
         rows.append(("waiting for frames", f"{description.data_stall:.1%} of the time"))
@@ -372,7 +372,7 @@ def _when(seconds: float | None, short: bool = False) -> str:
 
 
 def _escaped(text: str, longest: int = 200) -> str:
-    """What a folder or file of a run says, safe to print: one short line without markup."""
+    """Make text from a run's files or folder names safe to print: one short line, no markup."""
     from zoo.cli.console import escaped
 
     return escaped(text, longest)

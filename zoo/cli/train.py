@@ -74,7 +74,7 @@ def train(
     if len(entries) != 1:
         raise BadInput("zoo train takes one film; zoo compare takes several")
 
-    # torch takes seconds to import: what can be refused without it is refused above.
+    # torch takes seconds to import, so errors that can be found without it are raised above.
     from dataclasses import replace
 
     from rich.markup import escape
@@ -97,7 +97,7 @@ def train(
     named = [*(track or "").split(","), *(["tensorboard"] if tensorboard else [])]
     callbacks = registry().choose_callbacks(named) if track or tensorboard else []
     for each in callbacks:
-        each.check()  # before an hour goes into decoding the film
+        each.check()  # before the film is decoded, which may take an hour
     architecture = registry().architecture(model)
     registry().check_installed([architecture])
     chosen = Settings.choose(
@@ -134,7 +134,7 @@ def train(
     name = folder.path.relative_to(workspace.runs).as_posix()
     run = FollowedRun(name, folder.to_train(overwrite).path, config.model_dump(mode="json"))
     with (
-        # A fit that is interrupted begins again.
+        # An interrupted fit starts again from the beginning.
         nullcontext() if fits_directly(architecture) else resumable(),
         TrainingDisplay(console, title) as display,
         following(callbacks if rank() == 0 else [], run, console.print_line) as follow,
@@ -155,11 +155,11 @@ def train(
         return
     if description.training:
         console.print_line(_received(description.training))
-        # Of a run that was finished before, this process knows nothing.
+        # This process has no memory figures of a run that was finished before.
         if (overwrite or not done) and (memory := gpu_memory_used(chosen.device, config.batch)):
             console.print_line(memory)
     if score := description.score:
-        # Several processes of one training do not wait while one of them fits a reference.
+        # With several processes, the others would not wait while one fits a reference.
         beside = (
             score_references(
                 workspace,
@@ -181,7 +181,7 @@ def train(
 
 
 def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[str]:
-    """What will be done, in lines to print before it begins."""
+    """Describe the training in lines that are printed before it begins."""
     from zoo.api.samples_and_latents import Sampling
     from zoo.base.numbers import counted
     from zoo.base.presets_and_budgets import Budget
@@ -192,7 +192,7 @@ def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[
     frames = Sampling.of(registry().architecture(config.model)).frames_in(config.batch)
     steps = budget.steps(seen, frames)
     amount = f"{counted(steps, 'step')} of {counted(frames, 'frame')}" if steps else ""
-    # A budget in steps says itself how many there are.
+    # A budget in steps already states their number.
     amount = (
         amount if budget.unit == "steps" else ": ".join(filter(None, (budget.in_words, amount)))
     )
@@ -212,7 +212,7 @@ def _plan(config: TrainingConfig, film: Film, preset: str, device: str) -> list[
 
 
 def _received(training: TrainingReceived) -> str:
-    """How long it was trained, in words."""
+    """Say how long the model was trained."""
     from zoo.base.numbers import counted, duration, verb
 
     epochs = f"{training.epochs:.3g}"
@@ -228,7 +228,7 @@ def _print_scores(
     score: Mapping[str, Values],
     beside: Mapping[str, Mapping[str, Values] | str],
 ) -> None:
-    """Print the final scores of a few frames, with those of the references below."""
+    """Print the final scores of a few frames, and below them those of the references."""
     from rich.table import Table
     from rich.text import Text
 

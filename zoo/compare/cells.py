@@ -32,7 +32,7 @@ from zoo.training.settings import Settings, whole_number
 
 MOST_SEEDS = 100
 MOST_SETTINGS = 1000
-"""The most settings in one comparison: more is a typing error."""
+"""The most settings in one comparison: more are taken for a typing error."""
 
 
 ModelOrCodec = type[Autoencoder] | type[FilmCodec]
@@ -75,10 +75,10 @@ def sweep_settings(
     seeds: int,
     swept: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Settings]:
-    """The settings of a sweep: every latent size, every option, each of `seeds` seeds.
+    """Make the settings of a sweep: every latent size and option value with each of `seeds` seeds.
 
-    `latents` are numbers separated by commas; `swept` are options with several values each, of
-    which all combinations are taken. Raises BadInput on invalid values, and on too many.
+    `latents` are numbers separated by commas; `swept` are options with several values each, in all
+    combinations. Raises BadInput on invalid values and on too many settings.
     """
     if not 1 <= seeds <= MOST_SEEDS:
         raise BadInput(f"--seeds takes from 1 to {MOST_SEEDS}; not {seeds}")
@@ -132,9 +132,9 @@ def fitting_models(
 
 
 def check_options(named: Sequence[ModelOrCodec], settings: Sequence[Settings]) -> None:
-    """Raise BadInput on an option that none of the named has, or a wrong value.
+    """Raise BadInput on an option that none of the named models and codecs has, or a wrong value.
 
-    Options that only a codec named beside them has are not passed to models.
+    Models do not get options that only a codec named with them has.
     """
     for each in settings:
         options: set[str] = set()
@@ -155,7 +155,7 @@ def check_options(named: Sequence[ModelOrCodec], settings: Sequence[Settings]) -
 def own_settings(
     entry: type[Autoencoder], settings: Settings, named: Sequence[ModelOrCodec]
 ) -> Settings:
-    """The settings of a model, without the options that only codecs named beside it have."""
+    """Return the settings of a model without options that only codecs named with it have."""
     of_codecs = {
         option
         for each in named
@@ -175,12 +175,12 @@ def plan_cells(
     cross_film: bool = True,
     codecs: bool = True,
 ) -> list[Cell]:
-    """All models on their own film, film by film, then all references; then all on other films.
+    """Plan cells: film by film all models, references and codecs; then those on other films.
 
-    References have no seed: there is one for each latent size, and a pretrained one is among them
-    only if it is named in `models`. Codecs encode each film anew, so
-    they have no cells on other films; there is one for each size of the models' latents. Codecs
-    among `models` are the only ones; without any, the default codecs are added if `codecs`.
+    References have no seed: there is one for each latent size, and a pretrained one only if
+    `models` names it. Codecs encode each film anew, so they have no cells on other films; there is
+    one for each size of the models' latents. If `models` names codecs, only those run; if it names
+    none, the default codecs are added if `codecs`.
     `cross_film` says whether models are evaluated on other films.
     """
     references = [r for r in registry().references.values() if r not in models and not r.pretrained]
@@ -227,7 +227,7 @@ def latent_bytes_per_frame(
 ) -> list[int]:
     """Bytes per frame of the models' latents after quantisation: distinct sizes, ascending.
 
-    Without a model, those of a latent of as many numbers as the settings say.
+    Without a model, the size of a latent with as many numbers as the settings state.
     """
     declared = (
         bits_per_frame(model, own_settings(model, each, models))
@@ -258,9 +258,9 @@ def bits_per_frame(model: type[Autoencoder], settings: Settings) -> float | None
 
 
 def _without_gpu(architecture: ModelOrCodec, settings: Settings) -> Settings:
-    """The settings, on the CPU for what is not trained: most codecs, and fitted references.
+    """Return the settings, moved to the CPU for what is not trained: codecs, fitted references.
 
-    On a GPU they would leave it idle, and keep other cells from it.
+    Such cells would block a GPU without using it.
     """
     if issubclass(architecture, FilmCodec):
         trained = architecture.trains

@@ -1,4 +1,4 @@
-"""A comparison: which cells it has, which have a valid record already, and running the others."""
+"""A comparison: plan its cells, find those with a valid record already, and run the others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
@@ -39,7 +38,7 @@ from zoo.training.settings import Settings
 
 
 def finished_record(workspace: Workspace, cell: Cell, metric_set: MetricSet) -> Record | None:
-    """The record of a cell that need not run again; None where it must."""
+    """Return the record of a cell that need not run again; None if it must run."""
     folder = RunFolder.of(workspace, config_of(cell))
     record = reusable_record(folder, cell.evaluated_on, metric_set)
     # An untrusted record may name any folder as its run.
@@ -49,7 +48,7 @@ def finished_record(workspace: Workspace, cell: Cell, metric_set: MetricSet) -> 
 
 
 def reusable_record(folder: RunFolder, film: Film, metric_set: MetricSet) -> Record | None:
-    """The record of an earlier evaluation, if it is valid for the metrics of now."""
+    """Return the record of an earlier evaluation, if it is valid for the current metrics."""
     if folder.state != "finished":
         return None
     out = folder.evaluation(film.name)
@@ -58,18 +57,18 @@ def reusable_record(folder: RunFolder, film: Film, metric_set: MetricSet) -> Rec
         return None
     if record.kind == "codec" and not has_stream(folder, record.model):
         return None
-    # A metric that was measured then and cannot be now stays. If one is missing, or its source has
-    # changed, the evaluation is resumed.
+    # Scores of a metric that can no longer be measured are kept. If a metric is missing, or its
+    # source has changed, the evaluation is resumed.
     stale = stale_metrics(out, record)
     wanted = {metric.name for metric in metric_set.metrics}
     return without_metrics(record, stale) if wanted <= set(record.scores) - stale else None
 
 
-class CompareProgress(Protocol):
-    """Callbacks of a running comparison."""
+class CompareProgress:
+    """Callbacks of a running comparison; here they do nothing."""
 
-    shows_throughput: bool
-    """Whether training's share of the device's peak is shown, which has to be measured."""
+    shows_throughput = False
+    """Whether training shows its share of the device's peak, which then has to be measured."""
 
     def started(self, cell: Cell) -> None:
         """A cell starts, or is queued by the executor."""
@@ -142,10 +141,10 @@ def run_cells(
 
 
 def with_known_devices(records: Sequence[Record]) -> list[Record]:
-    """The records, those of processes that died with the device of the others of their kind.
+    """Fill in the device in records of processes that died, from other records of its type.
 
-    Otherwise a report would take it for another machine. A device stays unknown where there are
-    none or several that it could be.
+    Otherwise a report would take it for another machine. The device stays unknown if the other
+    records name none or several.
     """
     known: dict[str, dict[str, Environment]] = {}
     for where in (record.environment for record in records):
@@ -164,7 +163,7 @@ def with_known_devices(records: Sequence[Record]) -> list[Record]:
 
 
 def run_task(executor: Executor, task: Task, notify: Notify) -> TaskEnd:
-    """Run a single task with nothing beside it."""
+    """Run a single task while no other runs."""
     ends: list[TaskEnd] = []
 
     def on_event(event: Message | TaskEnd) -> None:
@@ -180,7 +179,7 @@ def run_task(executor: Executor, task: Task, notify: Notify) -> TaskEnd:
 
 
 class _Schedule:
-    """The cells that are done and that can start: other films come after a model's own."""
+    """Tracks which cells are done and which can start: other films wait for a model's own film."""
 
     def __init__(
         self,
@@ -197,9 +196,9 @@ class _Schedule:
                 self._after.setdefault(cell.run, []).append(number)
 
     def next(self, has_room: Callable[[bool], bool]) -> int | None:
-        """The next cell to run; cells that have a record already are done on the way.
+        """Return the next cell to run: the first for which a GPU, or the CPU, has room.
 
-        It is the first for which there is room, on a GPU or on the CPU.
+        On the way, cells that have a record already are marked as done.
         """
         while True:
             room = {gpu: has_room(gpu) for gpu in (False, True)}
@@ -242,7 +241,7 @@ class Comparison:
     films: Sequence[Film]
     """The entries, opened."""
     models: Sequence[ModelOrCodec]
-    """Those that were named: models, references and codecs."""
+    """The named models, references and codecs."""
     sweep: Sequence[Settings]
     metric_set: MetricSet
     metrics: str
@@ -274,14 +273,14 @@ class Comparison:
         return {cell: record for cell in self.cells if (record := self.find_record(cell))}
 
     def __post_init__(self) -> None:
-        """Raises BadInput if the store's address means nothing."""
+        """Raise BadInput if the store's address is invalid."""
         if self.store:
             RunStore(self.store, self.workspace)
 
     def find_record(self, cell: Cell, download: bool = True) -> Record | None:
         """The record of a cell that need not run again, from the workspace or the store.
 
-        Without `download` the store is only looked into.
+        Without `download`, records in the store are read but no run is downloaded.
         """
         if self.overwrite:
             return None
@@ -329,12 +328,12 @@ class Comparison:
     def with_costs(
         self, records: Sequence[Record], executor: Executor, notify: Notify
     ) -> list[Record]:
-        """The records with the costs of their models, measured with nothing beside it.
+        """Return the records with the costs of their models, measured while nothing else runs.
 
         Raises Interrupted when the measurement was stopped.
         """
         found = list(records)
-        # Models that ran on the CPU beside a GPU are measured there as well.
+        # If some models ran on a GPU and others on the CPU, costs are measured on both.
         for device in dict.fromkeys([self.sweep[0].device, torch.device("cpu")]):
             subjects = {
                 number: subject

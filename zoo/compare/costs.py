@@ -1,4 +1,4 @@
-"""Measure the costs of several models in one pass, one after another, with nothing beside them.
+"""Measure the costs of several models in one pass, one at a time, while nothing else runs.
 
 Speeds are only comparable within one process, so a pass is saved as a whole (`.zoo/costs/`). It is
 reused for its models, or some of them, on the same machine; with any other model all of them are
@@ -80,8 +80,8 @@ def measure_all(
 ) -> Bench:
     """Measure every distinct subject once, in order, on as many threads as torch has now.
 
-    Nothing else should compute in this process meanwhile, a live display included. A subject that
-    fails is a row with its reasons. Raises BadInput if there are none.
+    Nothing else should compute in this process meanwhile, not even a live display. A subject that
+    fails becomes a row with the reasons. Raises BadInput if there are none.
     """
     distinct = _distinct(subjects)
     if not distinct:
@@ -115,7 +115,7 @@ def load_or_measure_costs(
     overwrite: bool = False,
     on_subject: OnSubject = lambda *_: None,
 ) -> dict[str, Cost]:
-    """Costs by `CostSubject.key`: from a saved pass over these models, or measured now.
+    """Return costs by `CostSubject.key`, from a saved pass over these models or measured now.
 
     A saved pass may have more models. `overwrite` measures in any case. A pass in which a model
     failed is not saved.
@@ -135,10 +135,10 @@ def load_or_measure_costs(
 
 
 def cost_subjects(workspace: Workspace, records: Sequence[Record]) -> dict[int, CostSubject]:
-    """The subjects to measure for records of this workspace's runs, by index of the record.
+    """Return the subjects to measure for records of this workspace's runs, by record index.
 
-    None for failed records, for codecs, which are timed when they encode, and for evaluations on
-    other films.
+    Failed records have none, nor do evaluations on other films and codecs, which are timed when
+    they encode.
     """
     return {
         number: CostSubject.of(run.config)
@@ -187,7 +187,7 @@ def _saved_pass(workspace: Workspace, wanted: set[str], here: Environment) -> Be
 
 
 def _deciding(environment: Environment) -> dict[str, Any]:
-    """What of an environment speed depends on."""
+    """Return the fields of an environment that speed depends on."""
     return environment.model_dump(mode="json", exclude=_SAME_SPEED)
 
 

@@ -1,4 +1,4 @@
-"""Estimate what a comparison would take: its missing cells times a short trial of each.
+"""Estimate what a comparison would take, from short trials of the models of its missing cells.
 
 Trials share `TRIAL_SECONDS` of CPU time, with at least `FEWEST_SECONDS` for every model. On a busy
 machine, after `CLOCK_FACTOR` times as many seconds, a model is tried at one setting only. What no
@@ -25,11 +25,11 @@ from zoo.evaluation.evaluate import BIT_DEPTHS, MOST_FRAMES
 from zoo.evaluation.profiling import BLOCK_SECONDS, MOST_REPEATS, WARM_UP
 
 TRIAL_SECONDS = 35.0
-"""Of CPU time that trials share, not counting the start of their process."""
+"""Seconds of CPU time for all trials together, not counting the start of their process."""
 FEWEST_SECONDS = 2.5
-"""That the first trial of every model has, however many models there are."""
+"""Seconds for the first trial of every model, however many models there are."""
 TIMINGS = 7
-"""Speeds that are measured for every model in the cost pass, beside that of training."""
+"""Speeds measured for every model in the cost pass, in addition to that of training."""
 
 OnTrial = Callable[[str, int, int, float], None]
 """Called with each model before its trial, its number from 1 up, how many there are, and the
@@ -155,7 +155,7 @@ def _run_trials(
 
 
 def _in_order(missing: Mapping[str, Sequence[Cell]]) -> list[str]:
-    """References first: their trials are short and show what metrics take. Models take turns."""
+    """Order trials: references first (they are short and time the metrics), then models in turn."""
     seen: dict[str, int] = {}
 
     def rank(kind: str) -> tuple[int, bool]:
@@ -302,7 +302,7 @@ def _wall_clock(durations: Sequence[tuple[bool, float]], executor: Executor) -> 
 
 
 def _makespan(seconds: Sequence[float], parallelism: int) -> float:
-    """How long cells take that start in order, `parallelism` of them at a time."""
+    """Return how long cells take if they start in order and `parallelism` of them run at a time."""
     ends = [0.0] * parallelism
     for each in seconds:
         heapq.heappush(ends, heapq.heappop(ends) + each)

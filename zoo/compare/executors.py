@@ -1,8 +1,8 @@
-"""Executors: run the tasks of a comparison in this process, or in processes beside it.
+"""Executors: run the tasks of a comparison in this process or in child processes.
 
 An executor takes tasks and reports what becomes of them; it decides nothing about their order.
 `InlineExecutor` is for debuggers, which cannot look into another process. `ProcessExecutor` runs
-one task per process: a crash costs that task alone. A process is reused for the next task, because
+one task per process: a crash ends only that task. A process is reused for the next task, because
 importing torch takes seconds, but not after a task that failed: once a kernel has failed, a process
 can no longer use its GPU.
 """
@@ -70,7 +70,7 @@ OnEvent = Callable[[Message | TaskEnd], None]
 class Executor(Protocol):
     """Runs tasks; a context manager.
 
-    When it is left by an error, KeyboardInterrupt included, it asks running tasks to save and stop.
+    If its block ends with an error, even KeyboardInterrupt, it asks tasks to save and stop.
     """
 
     capacity: int
@@ -97,7 +97,7 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """Runs one task at a time, in this process; a task that crashes it crashes everything."""
+    """Runs one task at a time, in this process; a crash of a task ends everything."""
 
     capacity = 1
 
@@ -149,7 +149,7 @@ _STOP = getattr(signal, "SIGUSR1", None)
 
 @dataclass(frozen=True)
 class Slot:
-    """The devices of one process at a time."""
+    """A place for one process at a time, with the devices that it may use."""
 
     visible: str | None = None
     """The GPU that it sees, as in CUDA_VISIBLE_DEVICES; empty for none. None leaves the variable as
@@ -163,8 +163,8 @@ class Slot:
 def device_slots(gpus: Sequence[str], parallel: int | None = None) -> list[Slot]:
     """The slots of a machine with these GPUs, by their names in CUDA_VISIBLE_DEVICES.
 
-    One per GPU, or `parallel` of them, spread evenly; and one that sees no GPU. Without any GPU
-    there are `parallel` slots, or one.
+    There is one per GPU, or `parallel` slots spread evenly over the GPUs, plus one that sees no
+    GPU. Without any GPU there are `parallel` slots, or one.
     """
     if not gpus:
         return [Slot()] * (parallel or 1)
@@ -179,9 +179,9 @@ class _Worker:
     slot: int
     """The number of its slot."""
     number: int | None = None
-    """Of the task that it runs."""
+    """The number of the task that it runs."""
     task: Task | None = None
-    """The same task, until the process reports that it has started."""
+    """That task, until the process reports that it has started."""
     used: bool = False
     """Whether it has run another task before."""
     saving: bool = False
@@ -190,7 +190,7 @@ class _Worker:
 class ProcessExecutor:
     """Runs tasks in up to `capacity` processes, which are started as they are needed.
 
-    Every slot has one of them at a time; `capacity` may be less than the number of slots.
+    Each slot has at most one process at a time; `capacity` may be less than the number of slots.
     """
 
     def __init__(self, capacity: int | None = None, slots: Sequence[Slot] | None = None) -> None:
@@ -210,7 +210,7 @@ class ProcessExecutor:
         return busy < self.capacity and bool(self._free(gpu))
 
     def _free(self, gpu: bool) -> list[int]:
-        """Idle slots, those that have a process already first."""
+        """Return the idle slots; those that have a process already come first."""
         busy = {worker.slot: worker.number is not None for worker in self._workers}
         found = [
             number
@@ -222,8 +222,8 @@ class ProcessExecutor:
     def submit(self, number: int, task: Task) -> None:
         """Send a task to a process of a free slot; there must be one.
 
-        A process that died since its last task is replaced. Where a fresh one cannot be reached
-        either, `poll` reports that the task is lost.
+        A process that died since its last task is replaced. If a new one cannot be reached either,
+        `poll` reports that the task is lost.
         """
         slot = self._free(task.gpu)[0]
         for worker in [w for w in self._workers if w.slot == slot]:
@@ -245,7 +245,7 @@ class ProcessExecutor:
                 self._receive(worker, on_event)
 
     def _send_task(self, worker: _Worker, number: int, task: Task) -> bool:
-        """Send a process its task; False if it has died, and it is then removed."""
+        """Send a process its task; if it has died, remove it and return False."""
         try:
             worker.pipe.send(task)
         except OSError:
@@ -281,7 +281,7 @@ class ProcessExecutor:
 
     def _spawn(self, slot: int) -> _Worker:
         spawn = multiprocessing.get_context("spawn")
-        # If it were started on demand, it would let signals through to the process started next.
+        # Started on demand, the tracker would let signals through to the process started next.
         if hasattr(multiprocessing.resource_tracker, "ensure_running"):
             multiprocessing.resource_tracker.ensure_running()
         with interrupts.deferred_stop():

@@ -52,24 +52,24 @@ from zoo.training.run_folder import RunFolder
 from zoo.training.trained_models import load_model
 
 ORIGINAL, SIDE_BY_SIDE = "original", "side-by-side"
-"""Names of the film itself and of the video of several, among those of models."""
+"""Names, in place of a model's, of the film itself and of the side-by-side video."""
 KINDS: dict[Part, tuple[Literal["typical", "best", "worst"], ...]] = {
     "seen": ("typical", "best", "worst"),
     "held_out": ("typical", "worst"),
 }
 SHOWS_SOMETHING = 8.0
-"""The least standard deviation of a frame's brightness, of 255, to be shown as the best one."""
+"""The best frame has at least this standard deviation of brightness, of 255, if any has it."""
 VIDEO_SECONDS = 120.0
 """Seconds of a film in its videos; all of it is scored."""
 _BITS_PER_SECOND, _PIXELS = 180_000, 256 * 144
-"""Most bits per second of a video of so many pixels per frame, or fewer."""
+"""The most bits per second of a video of at most so many pixels per frame."""
 
 
 def shown_records(records: Sequence[Record]) -> dict[int, str]:
     """The records that have pictures and videos: their indices in `records`, with file names.
 
     For every film, model and options it is the lowest seed that did not fail. Names are distinct
-    within a film, also on file systems without case, and none is `original` or `side-by-side`.
+    within a film, even if a file system ignores case, and none is `original` or `side-by-side`.
     """
     lowest: dict[tuple[str, str, str], int] = {}
     for index, record in enumerate(records):
@@ -125,7 +125,7 @@ def _codec_frames(
         stream = path.read_bytes()
     except OSError as error:
         raise ZooError(f"{path} cannot be read: {error.strerror}") from None
-    # Decoding stops after the last wanted frame.
+    # Stop decoding after the last wanted frame.
     frames = islice(codec.decode(stream), max(wanted, default=-1) + 1)
     for number, frame in enumerate(frames):
         if number in chosen:
@@ -169,7 +169,7 @@ def choose_frames(
     """Choose frames by the median score over models, or over all rows if all models failed.
 
     The typical, best and worst frame of each part of the film; no frame twice. The best is one that
-    shows something, if any does: every model reconstructs black.
+    shows something, if any does: every model reconstructs a black frame well.
     """
     own = [record for record in records if record.evaluated_on == film.name]
     rows = [record for record in own if record.role == "model"] or own
@@ -177,7 +177,7 @@ def choose_frames(
     known = [values for values in scores if values is not None]
     if not known:
         return []
-    # A model without a value for a frame leaves that frame to the others.
+    # The median of a frame is over the models that have a value for it.
     values = np.array(known)
     valued = ~np.isnan(values).all(axis=0)
     middle = np.full(len(film), np.nan)
@@ -229,10 +229,10 @@ class SeekableCoding(LimitedCoding):
 
 
 def most_bits(size: FrameSize) -> int:
-    """Most bits per second of a video of one model, whatever the film's rate.
+    """Return the most bits per second of one model's video, whatever the film's frame rate.
 
-    Those of a film and of two models take less than 1.5 MB for 20 seconds at 256x144, and small
-    films keep their quality.
+    Videos of a film and two models take less than 1.5 MB for 20 seconds at 256x144, and small films
+    keep their quality.
     """
     return round(_BITS_PER_SECOND * max(1.0, size.pixels / _PIXELS))
 
@@ -250,14 +250,13 @@ def with_pictures_and_videos(
 ) -> tuple[list[FilmInfo], list[Record]]:
     """Write pictures of chosen frames, and videos of `longest` seconds, into a new results folder.
 
-    The film itself is `original`; beside it are the reconstructions of the records that
-    `shown_records` selects. Their videos begin at `video_start`, and their frame n is shown from
-    n / fps on, also if the rate of the source varies. One more video, of `frames_beside` whatever
-    `longest` is, has the film and the records of `records_beside` in a row, with the film's sound.
-    Every film gets a contact sheet. `entries` and `described` are of the `films`, one each;
-    `chosen` is by film name. With a `longest` of 0 there are no videos. Returns the films and the
-    records with paths relative to the results folder. Raises ZooError if a run's latents or stream
-    are gone.
+    The film itself is written as `original`, in addition to the records that `shown_records`
+    selects. These videos begin at `video_start`, and frame n is shown from n / fps on, even if the
+    rate of the source varies. One more video, of `frames_beside` whatever `longest` is, has the
+    film and the records of `records_beside` in a row, with the film's sound. Every film gets a
+    contact sheet. `entries` and `described` have one item per film; `chosen` is by film name. With
+    a `longest` of 0 there are no videos. Returns the films and the records with paths relative to
+    the results folder. Raises ZooError if a run's latents or stream are gone.
     """
     stems = safe_file_names(film.name for film in films)
     names = shown_records(records)
@@ -313,7 +312,7 @@ class _FilmPictures:
     frames: range
     """Frames of the videos; none for no videos."""
     stem: str
-    """The film in names of files."""
+    """The film's name in file names."""
 
     @property
     def frames_beside(self) -> range:
@@ -321,14 +320,14 @@ class _FilmPictures:
         return frames_beside(self.film) if self.frames else range(0)
 
     def numbers(self, beside: bool) -> list[int]:
-        """The frames to reconstruct, in ascending order; `beside`: for that video, too."""
+        """Return the frames to reconstruct, ascending; with `beside`, also `frames_beside`."""
         more = self.frames_beside if beside else ()
         return sorted({*self.frames, *more, *(each.frame for each in self.chosen)})
 
     def written(
         self, results: Path, name: str, frames: Iterable[tuple[int, Pixels]]
     ) -> Generator[tuple[int, Pixels], None, None]:
-        """The reconstructed frames of one model, written on the way as pictures and a video."""
+        """Yield the reconstructed frames of one model, and write them as pictures and a video."""
         wanted = {each.frame for each in self.chosen}
         path = self.video(name)
         settings = SeekableCoding(crf=16, most_bits=most_bits(self.film.size))
@@ -360,10 +359,10 @@ class _FilmPictures:
         names: Sequence[str],
         frames: Sequence[Generator[tuple[int, Pixels], None, None]],
     ) -> SideBySide | None:
-        """Take all frames of some models, and write some of them as one video.
+        """Consume the frames of some models, and write some of them as one side-by-side video.
 
-        `names` and `frames` are of the film itself and of what is beside it. Returns None where
-        there are no videos, or where nothing is beside the film.
+        `names` and `frames` are those of the film itself and of the reconstructions beside it.
+        Returns None if there are no videos or no reconstructions.
         """
         path = PurePosixPath(VIDEOS, self.stem, f"{SIDE_BY_SIDE}.mp4")
         shown = self.frames_beside

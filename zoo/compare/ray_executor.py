@@ -26,19 +26,19 @@ POLL_SECONDS = 0.5
 STOP_SECONDS = 1.5
 """How long tasks may take to save and stop."""
 RETRIES = 3
-"""Of a task whose process or machine died. A task that fails by itself has a result."""
+"""Retries of a task whose process or machine died; a task that merely fails has a result."""
 LONGEST = 200
-"""Characters of an error of Ray's."""
+"""The most characters of an error from Ray."""
 ROUNDING = 1e-6
 """Lets ten tasks of 0.1 GPU fit on one."""
 MOST_PENDING = 1000
-"""Tasks that are submitted at once where no limit is set: Ray keeps them in memory."""
+"""The most tasks submitted at once if no limit is set: Ray keeps them in memory."""
 
 _INTERRUPTED = "interrupted"
 
 
 class RayExecutor:
-    """A connection to Ray. `address` is None for RAY_ADDRESS, or else for this machine alone."""
+    """A connection to Ray; an `address` of None means RAY_ADDRESS or, without it, this machine."""
 
     def __init__(
         self, address: str | None, *, cores: int, gpus: float | None, parallel: int | None = None
@@ -70,14 +70,14 @@ class RayExecutor:
         self.gpus, self._cores, self._limit = gpus, cores, parallel
         self.capacity = parallel or MOST_PENDING
         self._task = ray.remote(num_cpus=cores, max_retries=RETRIES, retry_exceptions=False)(_run)
-        # The queue of messages stays on this machine, whichever others are lost.
+        # The queue of messages stays on this machine, so it survives the loss of others.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._messages = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         self._running: dict[Any, int] = {}
 
     @property
     def resources(self) -> Mapping[str, float]:
-        """What the cluster has in all, by Ray's names: CPU, GPU, memory."""
+        """The total resources of the cluster, by Ray's names: CPU, GPU, memory."""
         return dict(self._ray.cluster_resources())
 
     def parallelism(self, gpu: bool | None = None) -> int:
@@ -181,7 +181,7 @@ def _tasks_that_fit(node: Mapping[str, float], cores: int, gpus: float) -> int:
 
 @contextmanager
 def _restored_handlers() -> Iterator[None]:
-    """Restore the signal handlers of before the block."""
+    """Restore, after the block, the signal handlers that were set before it."""
     before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
     try:
         yield

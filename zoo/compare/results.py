@@ -53,7 +53,7 @@ from zoo.training.run_folder import RunFolder
 from zoo.training.settings import Settings
 
 SEARCHED_FRAMES = 6000
-"""The most frames of a film that are searched: searching all pairs takes the square of it."""
+"""The most frames of a film that are searched: the cost of all pairs grows with its square."""
 QUERY_FRAMES = 1000
 """The most frames of a film that are looked for in every other one."""
 SERIES_FRAMES = 600
@@ -65,10 +65,10 @@ COLUMNS, ROWS = 1200, 72
 def with_takedowns(
     workspace: Workspace, records: Sequence[Record], films: Sequence[Film], device: torch.device
 ) -> list[Record]:
-    """The records, with a takedown score in each good one that is on its own film.
+    """Return the records, with a takedown score in each good one on its training film.
 
-    The score depends on which films are searched, so it is not kept with a run: hashes are, and the
-    search is made for every comparison anew.
+    The score depends on which films are searched. So a run keeps only the hashes of its frames, and
+    every comparison searches anew.
     """
     steps = {film.name: -(-len(film) // SEARCHED_FRAMES) for film in films}
     catalogue = {film.name: _every_nth(hash_film(film, device), steps[film.name]) for film in films}
@@ -156,7 +156,7 @@ def with_series(
     for film in films:
         barcode_path = PurePosixPath(FIGURES, f"barcode-{stems[film.name]}.png")
         series = PurePosixPath(SERIES, f"{stems[film.name]}.json")
-        # Of a frame for each column: reading dozens would take minutes for a whole film.
+        # One frame per column: reading dozens would take minutes for a whole film.
         with atomic_write(results / barcode_path) as temporary:
             barcode(film, COLUMNS, ROWS, in_column=1).save(temporary, format="PNG")
         scores = within_size_limit(film_series(workspace, film, records, metrics))
@@ -250,7 +250,7 @@ def _metric_infos(metric_set: MetricSet, records: Sequence[Record]) -> list[Metr
             better=metric.better,
             digits=min(max(metric.digits, 0), 15),
             source=metric.source,
-            # If it is in every record, nothing is missing here.
+            # A metric that is in every record is not reported as unavailable.
             unavailable=None
             if metric.name in everywhere
             else metric_set.unavailable.get(metric.name),
@@ -263,14 +263,14 @@ def _metric_infos(metric_set: MetricSet, records: Sequence[Record]) -> list[Metr
 _NAMED = 4
 _OWN, _OWN_OF_A_METRIC, _OWN_OF_A_FILM = 10_000, 3_400, 60
 _FOREIGN, _FOREIGN_OF_A_METRIC = 2_600, 250
-"""The most bytes of a record: of a model on its own film, and on another."""
+"""The most bytes of a record, fixed, per metric and per film, on its own film and on others."""
 
 Row = tuple[str, str, str, int, str, tuple[str, str]]
 """Model, training film, evaluation film, seed, options as JSON, (precision, compile mode)."""
 
 
 def check_results_size(films: int, cells: Sequence[Cell], metrics: int) -> None:
-    """Raise BadInput where the results of so many cells would be too large to be read again."""
+    """Raise BadInput if the results of so many cells would be too large to be read again."""
     own = sum(cell.own for cell in cells)
     taken = own * (_OWN + _OWN_OF_A_METRIC * metrics + _OWN_OF_A_FILM * films)
     taken += (len(cells) - own) * (_FOREIGN + _FOREIGN_OF_A_METRIC * metrics)
@@ -290,9 +290,9 @@ def refuse_other_comparison(
 ) -> None:
     """Raise BadInput if a folder holds results that this comparison does not include.
 
-    It may replace results all of whose films, settings, metrics and rows it has itself: its own
-    earlier results, with or without failures, and smaller ones. The versions of film-zoo and of
-    plugins may differ. `metrics` are those that its report will have.
+    A comparison may replace results if it has all of their films, settings, metrics and rows: its
+    own earlier results, with or without failures, and smaller ones. The versions of film-zoo and of
+    plugins may differ. `metrics` are those that the report will have.
     """
     names = {film.name for film in films}
 
@@ -307,7 +307,7 @@ def refuse_other_comparison(
 def refuse_other_settings(folder: Path, films: Iterable[str], settings: Settings) -> None:
     """Raise BadInput if a folder holds results of other films, or under another protocol.
 
-    What `refuse_other_comparison` finds without opening a film; `films` are names.
+    These checks of `refuse_other_comparison` need no open film; `films` are names.
     """
     names = set(films)
     _refuse(folder, lambda earlier: _other_settings(earlier, names, settings))
@@ -326,7 +326,7 @@ def _refuse(folder: Path, difference: Callable[[Results], str | None]) -> None:
 
 
 def _what_is_there(folder: Path) -> Results | str | None:
-    """The results in a folder, or in words what else of a report is there; None if nothing is."""
+    """Return the results in a folder, or a description of other content; None if there is none."""
     if (folder / MERGE_MARKER).exists():
         return "a merge of several results"
     if not (folder / RESULTS).exists():

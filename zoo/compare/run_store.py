@@ -3,10 +3,10 @@
 A run is a manifest beside files that are named by their hashes. The manifest is written last, and
 the files of an older one stay until then: a reader sees the run before or after a change, never a
 mixture, and what a killed writer left is ignored and overwritten. Evaluations on other films are
-stored apart, film by film, because several machines write them at once.
+stored separately, film by film, because several machines write them at once.
 
-Neither side is the truth. A finished run is ahead of one in training, more steps are ahead of
-fewer, and otherwise the later one is ahead: the copy that is ahead is never overwritten.
+Of the local and the stored copy, the one that is ahead is never overwritten. A finished run is
+ahead of one in training, more steps are ahead of fewer, and otherwise the later copy is ahead.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class _Progress:
 
     finished: bool
     step: int
-    """Of the checkpoint; 0 for a finished run, -1 without either."""
+    """The step of the checkpoint; 0 for a finished run, -1 without either."""
     written: float
 
 
@@ -130,9 +130,9 @@ class RunStore:
 
     @contextmanager
     def preview(self, folder: RunFolder, evaluated_on: str) -> Iterator[Workspace | None]:
-        """Yield a temporary workspace as after `download`; None if that would change nothing.
+        """Yield a temporary workspace with the run as after `download`; None if nothing changes.
 
-        Its files are empty, but for JSON. Nothing else is changed.
+        Only its JSON files have contents. The real workspace is not changed.
         """
         parts = self._ahead(folder, evaluated_on)
         if not parts:
@@ -240,8 +240,8 @@ class RunStore:
         known = self._digests(part)
         same_model = _weights_digest(manifest) == self._digest(folder, folder.weights)
         with self._reading(part), ExitStack() as stack:
-            # Files take their places when all of them have been read, in reverse order: run.json,
-            # which says that a run is finished, comes last.
+            # Files are moved into place once all of them have been read, in reverse order: so
+            # run.json, which marks a run as finished, comes last.
             for name, file in sorted(manifest.files.items(), key=lambda named: named[0] != RUN):
                 if not self._is(part, name, file, known):
                     temporary = stack.enter_context(atomic_write(part / name))
@@ -250,7 +250,7 @@ class RunStore:
                         os.utime(temporary, (manifest.written, manifest.written))
         own = _part_files(folder, part)
         if part == folder.path and not same_model:
-            # Evaluations of other weights on other films.
+            # Evaluations on other films were made with other weights.
             foreign = confined(part / "evaluation", part)
             own += [p for p in foreign.rglob("*") if p.is_file() and not is_lock(p)]
         for path in own:
@@ -385,7 +385,7 @@ def _training_film(folder: RunFolder) -> str:
 
 
 def _part_files(folder: RunFolder, part: Path) -> list[Path]:
-    """The files of a part that are stored: no locks, and nothing half written or half trained."""
+    """Return a part's files to store: no locks, temporary files or unfinished replacements."""
     foreign = folder.path / "evaluation"
     own = foreign / _training_film(folder)
     return [

@@ -24,18 +24,18 @@ from zoo.reconstruct.write_sound import Sound
 from zoo.report.frame_strip import save_webp
 
 SECONDS = 20.0
-"""The longest video of this kind."""
+"""The length of the longest side-by-side video."""
 OPENING = 0.1
-"""The share of a longer film that its videos leave out: black, logos and titles."""
+"""The share at the beginning that videos of longer films skip: black, logos and titles."""
 MOST_BESIDE = 2
-"""Reconstructions beside the film."""
+"""The most reconstructions beside the film."""
 BITS_PER_SECOND, PIXELS = 440_000, 3 * 256 * 144
-"""Most bits per second of pictures that have, all panels together, so many pixels, or fewer.
+"""The most bits per second of a video whose panels have at most so many pixels together.
 
 With two channels of sound at 48 kbit/s each, 20 seconds take less than 1.5 MB.
 """
 MOST_SHOTS = 48
-"""Shots on a sheet: of a film with more, evenly spaced ones are shown."""
+"""The most shots on a contact sheet: if a film has more, evenly spaced ones are shown."""
 _ONE_WAY = "threads=1:sync-lookahead=0:no-mbtree=1"
 _LONGEST_SIDE = 8000
 """Pixels: a WebP has 16,383 at most."""
@@ -45,8 +45,8 @@ _LONGEST_SIDE = 8000
 class LimitedCoding(EncoderSettings):
     """H.264 that keeps to a bit rate.
 
-    It is the same file every time. Under a limit, x264's choices depend on when its threads run,
-    and on more where there are B-frames; with its macroblock tree, on what memory held before.
+    The same frames always give the same file. Under a limit, x264's choices otherwise depend on the
+    timing of its threads, even more with B-frames, and its macroblock tree's on old memory.
     """
 
     most_bits: int | None = None
@@ -61,15 +61,15 @@ class LimitedCoding(EncoderSettings):
 
 
 def most_bits(panel: FrameSize, panels: int) -> int:
-    """Most bits per second of the pictures, whatever the film's rate; small ones keep quality."""
+    """Return the most bits per second of the pictures at any rate; small ones keep quality."""
     return round(BITS_PER_SECOND * max(1.0, panels * panel.pixels / PIXELS))
 
 
 def records_beside(records: Sequence[Record], shown: Mapping[int, str], film: str) -> list[int]:
-    """Which of the `shown` records stand beside a film, by their indices in `records`.
+    """Return the indices in `records` of the `shown` records to show beside a film.
 
-    The first two models, each as it is named first; references and codecs only if there are no
-    models. Records are in the order in which models were named.
+    These are the first records of the first two models; references and codecs are shown only if
+    there are no models. Records are in the order in which models were named.
     """
     own = [index for index in sorted(shown) if records[index].evaluated_on == film]
     chosen = [index for index in own if records[index].role == "model"] or own
@@ -80,11 +80,11 @@ def records_beside(records: Sequence[Record], shown: Mapping[int, str], film: st
 
 
 def video_start(film: Film, frames: int) -> int:
-    """The first frame of a video of `frames` frames of a film: 0 if the film has no more.
+    """Return the first frame of a video of `frames` frames: 0 if the film has no more.
 
-    Else it is where the first shot after the `OPENING` begins, or the end of the opening within a
-    longer shot, and no later than so many frames before the end. It depends on the film alone, so
-    that videos of several comparisons fit together.
+    Otherwise it is the beginning of the first shot after the `OPENING`, or the end of the opening
+    if a shot is long, but early enough for `frames` frames. It depends on the film alone, so that
+    videos of several comparisons fit together.
     """
     opening = round(OPENING * len(film))
     after = (shot.start for shot in film.shots if opening <= shot.start < 2 * opening)
@@ -92,9 +92,9 @@ def video_start(film: Film, frames: int) -> int:
 
 
 def frames_within(film: Film, seconds: float, start: int = 0) -> int:
-    """How many of a film's frames from `start` on begin within so many seconds; at least one.
+    """Return how many frames, from `start` on, begin within so many seconds; at least one.
 
-    They are counted by their own times: where the rate varies, the mean rate says little of them.
+    They are counted by their own times, because the rate may vary.
     """
     times = film.frame_seconds
     return max(1, int(np.searchsorted(times, times[start] + seconds - 1e-6)) - start)
@@ -114,7 +114,7 @@ def side_by_side_file(
 
     Yields a function that takes each frame of all panels, in order, and the film's sound, which is
     encoded for a small file and ends with the last frame. Each frame is shown at its own time, so
-    that sound and picture agree where the rate varies; the last one not beyond `SECONDS`. A film
+    that sound and picture agree where the rate varies; the last one ends by `SECONDS`. A film
     whose sound cannot be read has none.
     """
     times = film.frame_seconds

@@ -50,7 +50,7 @@ from zoo.training.trained_models import ensure_trained, remove_unfinished
 
 LONGEST_REASON = 500
 NOT_KNOWN = "not known"
-"""The name of a device that only a process which has died could ask."""
+"""The device's name in a record if the process that could read it has died."""
 FAILURE = "failure.txt"
 """The traceback of a cell that failed, in its run's folder."""
 
@@ -64,7 +64,7 @@ def failed_record(cell: Cell, config: TrainingConfig | None, error: BaseExceptio
     if isinstance(error, str):
         reason, where = error, _environment_of_dead(cell, config)
     elif isinstance(error, WeightsUnavailable):
-        # Nothing failed: it cannot be had here.
+        # Nothing failed: the weights are not available here.
         reason, where = f"{NOT_AVAILABLE}: {error}", _environment_here(cell, config)
     else:
         expected = isinstance(error, ZooError)
@@ -141,7 +141,7 @@ class FilmReference:
         """Open it, ingesting it first if needed; raises ZooError if its fingerprint differs."""
         entry = self.entry
         if not all(map(is_present, entry.files)):
-            # The files of films from plugins have another path on every machine.
+            # The files of films from plugins may have a different path on every machine.
             entry = registry().films.get(entry.name, entry)
         film = _opened(entry, self.size, workspace, self.holdout)
         if film.fingerprint != self.fingerprint:
@@ -173,9 +173,9 @@ class CellTask:
     """Train a model unless it is trained already, and evaluate it on a film."""
 
     root: Path | None
-    """Of the workspace; None for a local scratch folder, with everything kept in `store`."""
+    """The workspace; None for a local scratch folder, with everything kept in `store`."""
     store: str | None
-    """Address that run folders are downloaded from and uploaded to, beside the workspace."""
+    """Address to download run folders from and upload them to, in addition to the workspace."""
     trained_on: FilmReference
     evaluated_on: FilmReference
     model: str
@@ -192,8 +192,8 @@ class CellTask:
 
     def __call__(self, notify: Notify) -> Record:
         """Run the cell; returns its record, good or failed. Raises Interrupted when stopped."""
-        # A plugin may do anything: whatever fails in its cell, running out of memory or a call of
-        # sys.exit included, costs this cell and no other. The whole traceback is kept.
+        # Whatever fails in a plugin's code, even by running out of memory or a call of sys.exit,
+        # fails this cell only. The whole traceback is kept.
         config = folder = None
         workspace = Workspace(self.root or scratch_folder(str(self.store)))
         self.settings.pin_threads()
@@ -286,17 +286,17 @@ def evaluate_cell(cell: Cell, workspace: Workspace, metric_set: MetricSet) -> Re
 
 def _write_traceback(folder: RunFolder) -> None:
     """Write the traceback of the current error into the run's folder, if possible."""
-    # If not, the disk may be the reason of the failure, which the record has.
+    # If that fails, the disk may be the reason of the failure, which the record has.
     with suppress(OSError), atomic_write(folder.path / FAILURE) as temporary:
         temporary.write_text(traceback.format_exc(), encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class CostTask:
-    """Measure the costs of models, one after another, with nothing beside it."""
+    """Measure the costs of models, one after another, while nothing else runs."""
 
     root: Path | None
-    """Of the workspace, where measurements are kept; None for a local scratch folder."""
+    """The workspace, where measurements are kept; None for a local scratch folder."""
     subjects: Sequence[CostSubject]
     device: torch.device
     threads: int | None

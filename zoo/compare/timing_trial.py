@@ -1,4 +1,4 @@
-"""A short trial of a model: the task of a cell itself, on a few frames, timed.
+"""A short trial of a model: run and time the task of a cell on a few frames.
 
 The time of a cell has a fixed part and a part per frame, which are separated by trials on two
 excerpts of different lengths. A trial ends when its time is up, and reports what it did not get to:
@@ -92,7 +92,7 @@ class TrialResult:
     own: LinearCost | None
     """Seconds to evaluate it on its own film; None if the trial did not get to it."""
     other: LinearCost | None
-    """Seconds to evaluate it on another film; None for a codec, too."""
+    """Seconds to evaluate it on another film; always None for a codec."""
     reconstruction: float
     """Seconds to encode and decode a frame; 0 if that was not timed by itself."""
     disk: LinearCost
@@ -174,14 +174,14 @@ def _time_limit(seconds: float) -> Iterator[None]:
         )
 
     def on_alarm(number: int, frame: FrameType | None) -> None:
-        # Asked once: a timer of next to nothing would go off again while the error is handled.
+        # Read once: a timer set to almost nothing would go off again while the error is handled.
         remaining = left()
         set_alarm(remaining)
         if remaining <= 0:
             raise _OutOfTime
 
     def set_alarm(remaining: float) -> None:
-        # Past the end as well: an error raised within a callback of a library may be lost.
+        # Set it even past the end: an error raised within a library's callback may be lost.
         signal.setitimer(signal.ITIMER_REAL, remaining if remaining > 0 else 1.0)
 
     before = signal.signal(signal.SIGALRM, on_alarm)
@@ -238,8 +238,8 @@ class _Trial:
         steps = self._trains()
         if steps:
             self._small_steps(pair[0])
-        # Late loading happens once, not in every cell of a comparison: the first figures of the
-        # short excerpt are replaced by those of a second time.
+        # Late loading happens once, not in every cell of a comparison, so the short excerpt is
+        # measured twice, and only the second measurement is kept.
         for number, each in enumerate(pair if is_codec else (pair[0], *pair)):
             frames = len(each.trained_on)
             self.starts[frames] = self._start(each)

@@ -1,6 +1,6 @@
-"""The conformance suite: checks of what plugins bring, one function per promise.
+"""The conformance suite: checks of plugins' contributions, one function per promise.
 
-`zoo models check NAME` and `zoo plugins check NAME` run it, as do the project's own tests on all
-that is registered, and the tests of any other package through `zoo.testing`. `suite` lists and runs
-the checks, and applies waivers.
+`zoo models check NAME` and `zoo plugins check NAME` run it. The project's own tests run it on
+everything that is registered, and other packages run it in their tests by `zoo.testing`. `suite`
+lists and runs the checks, and applies waivers.
 """

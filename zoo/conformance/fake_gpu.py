@@ -1,13 +1,13 @@
-"""Models on a GPU that is not there: devices and types are checked, and operations counted.
+"""Run models on a simulated GPU to check devices and dtypes, and to count operations.
 
-torch's fake tensors know their device and type and compute nothing, so that a tensor left on the
-processor, or types that do not go together under autocast, show on a machine without a GPU.
-Backward passes need a driver and are not tried.
+torch's fake tensors have a device and a dtype but compute nothing. They reveal a tensor left on the
+CPU, or dtypes that do not match under autocast, on a machine without a GPU. Backward passes need a
+driver and are not run on the simulated GPU.
 
-Operations that a training step dispatches, and casts among them, are counted in the same way: each
-is a kernel on a GPU, or a few, so that a change which doubles them is seen without one. The forward
-pass is counted as on a GPU, under bf16 autocast. The backward pass is counted in 32 bits as on a
-processor; under autocast about as many casts come back as went forward.
+The operations of a training step, and the casts among them, are counted in the same way. Each is
+one or a few kernels on a GPU, so a change that doubles them is noticed without one. The forward
+pass is counted as on a GPU, under bf16 autocast. The backward pass is counted in 32 bits on the
+CPU; under autocast it would add about as many casts as the forward pass has.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BATCH = 2
 
 @contextmanager
 def autocast_bf16() -> Iterator[None]:
-    """bf16 autocast for CUDA; `torch.autocast` would leave it off where there is no GPU."""
+    """Turn on bf16 autocast for CUDA; without a GPU `torch.autocast` would leave it off."""
     before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
     torch.set_autocast_enabled("cuda", True)
     torch.set_autocast_dtype("cuda", torch.bfloat16)
@@ -50,14 +50,14 @@ def autocast_bf16() -> Iterator[None]:
 def built(
     architecture: type[Autoencoder], size: FrameSize, options: Mapping[str, Any]
 ) -> Autoencoder:
-    """A model whose tensors take no storage, where the architecture allows that."""
+    """Make a model to train, with tensors that take no memory if the architecture allows it."""
     return without_memory(lambda: build_to_train(architecture, size, options))
 
 
 def losses_on_gpu(model: Autoencoder) -> tuple[Losses, int]:
-    """The losses of a batch under bf16 autocast, and how many tensors they copied to the GPU.
+    """The losses of a batch under bf16 autocast, and how many tensors were copied to the GPU.
 
-    The model is used up: its tensors are fake.
+    The model cannot be used afterwards: its tensors are fake.
     """
     counter = _Counter()
     with moved(model.train()) as frames, autocast_bf16():
@@ -65,7 +65,7 @@ def losses_on_gpu(model: Autoencoder) -> tuple[Losses, int]:
 
 
 def round_trip_on_gpu(model: Autoencoder) -> tuple[Tensor, Tensor]:
-    """A batch's latents and its reconstruction in 32 bits. The model is used up."""
+    """A batch's latents and reconstruction in 32 bits. The model cannot be used afterwards."""
     with moved(model.eval()) as frames, torch.no_grad():
         latent = model.encode(frames)
         return latent, model.decode(latent)
@@ -73,7 +73,7 @@ def round_trip_on_gpu(model: Autoencoder) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep torch from logging a traceback of what fails: it is raised as well."""
+    """Keep torch from logging the traceback of an error that it raises anyway."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     before, logger.disabled = logger.disabled, True
     try:
@@ -84,7 +84,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def moved(model: Autoencoder, device: torch.device = GPU) -> Iterator[Tensor]:
-    """Make a model's tensors fake ones on a device; yield samples like them."""
+    """Replace a model's tensors by fake ones on a device; yield a batch of fake samples."""
     mode = FakeTensorMode(allow_non_fake_inputs=False)
     fakes: dict[int, Tensor] = {}
 
@@ -99,7 +99,7 @@ def moved(model: Autoencoder, device: torch.device = GPU) -> Iterator[Tensor]:
             )
         return fakes[id(tensor)]
 
-    # Held until all are moved: a number that was freed could be another tensor's.
+    # Kept alive until all are replaced: the id of a freed tensor could be reused.
     held = [*model.parameters(), *model.buffers()]
     with mode, quiet():
         for module in model.modules():
@@ -125,15 +125,15 @@ _NO_KERNEL = (
 
 @dataclass(frozen=True)
 class Operations:
-    """What one training step dispatches, the optimiser's moves left out."""
+    """Numbers of operations in a training step, without the optimisers' updates."""
 
     forward: int
     casts: int
-    """Of those, how many give a tensor another type."""
+    """Forward operations that change a tensor's dtype."""
     backward: int
-    """Over all players."""
+    """Backward operations of all players together."""
     copies: int
-    """Tensors that the forward pass copies from the host, for each of which it waits."""
+    """Tensors that the forward pass copies from the host; it waits for each of them."""
 
 
 class _Counter(TorchDispatchMode):
@@ -159,7 +159,7 @@ class _Counter(TorchDispatchMode):
 
 
 def _is_view(func: Any) -> bool:
-    """Whether an operation gives another view of its argument, and moves no byte."""
+    """Whether an operation returns a view of its argument, without moving data."""
     aliases = [each.alias_info for each in func._schema.returns]
     return any(alias is not None and not alias.is_write for alias in aliases)
 
@@ -167,7 +167,7 @@ def _is_view(func: Any) -> bool:
 def operations_of_step(
     architecture: type[Autoencoder], size: FrameSize, options: Mapping[str, Any]
 ) -> Operations:
-    """Count the operations of a step of a model, built anew and used up."""
+    """Count the operations of a training step, on newly built models."""
     model = built(architecture, size, options)
     forward = _Counter()
     with moved(model.train(), GPU) as frames, autocast_bf16():
@@ -183,7 +183,7 @@ def operations_of_step(
 
 
 def _losses(model: Autoencoder, frames: Tensor, counter: _Counter | None = None) -> Losses:
-    # Fake tensors need no random numbers; a generator of the GPU itself would need a GPU.
+    # A CPU generator: fake tensors draw no numbers, and a CUDA generator would need a GPU.
     halfway = torch.full((), 0.5, device=frames.device)
     batch = Batch.numbered(frames, model.window)
     with counter or nullcontext():

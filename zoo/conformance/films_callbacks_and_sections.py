@@ -1,6 +1,6 @@
-"""Checks of films, training callbacks and sections of the report: one function per promise.
+"""Checks of films, training callbacks and report sections: one function per promise.
 
-No callback gets a report of a training, which it may send to an address.
+No training event is passed to a callback, since it might send the event to a server.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ FILM_CHECKS: tuple[Callable[[FilmEntry], None], ...] = (
 
 @contextlib.contextmanager
 def _made(kind: type[TrainingCallback]) -> Iterator[tuple[TrainingCallback, Path]]:
-    """A callback for a run whose folder is not there yet; Inconclusive if it cannot be used."""
+    """Make a callback for a run without a folder yet; raises Inconclusive if it cannot be used."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "film", "model", "run")
         try:
@@ -110,24 +110,24 @@ CALLBACK_CHECKS: tuple[Callable[[type[TrainingCallback]], None], ...] = (
 
 
 HOSTILE = "Odd name|B <script>x</script> `tick` *star* [link](https://example.org) # heading"
-"""A film's title, and a model's name, as an untrusted file may have them."""
+"""A film title or model name as an untrusted file may contain it."""
 
 
 @dataclass(frozen=True)
 class SectionSubject:
-    """A section under test."""
+    """A report section under test."""
 
     section: type[ReportSection]
 
     def text(self, results: Results) -> str:
-        """What it writes, if it may be printed; raises ValueError naming what it may not hold."""
+        """The section's text; raises ValueError if it contains something that is not allowed."""
         return str(check_text(self.section().write(results)))
 
 
 def results(title: str = "A film", model: str = "ours", words: str = "Words") -> Results:
-    """A comparison of two models and a codec on two films, one of which failed.
+    """Make results of a comparison of two models and a codec on two films, with a failed cell.
 
-    `words` stand wherever else a file of results may have any text.
+    `words` is put into all other fields of a results file that may contain any text.
     """
     films = [_film("alpha", title, words), _film("beta", "Another film", words)]
     return Results(
@@ -149,7 +149,7 @@ def results(title: str = "A film", model: str = "ours", words: str = "Words") ->
 
 
 def nothing() -> Results:
-    """Results with no film and no record."""
+    """Make results without films and records."""
     return results().model_copy(update={"films": [], "metrics": [], "records": []})
 
 
@@ -236,7 +236,7 @@ def shows_names_as_they_are(subject: SectionSubject) -> None:
 
 
 def _shown(text: str) -> tuple[Counter[str], list[str]]:
-    """What Markdown makes of a text, counted by kind, and the texts that it shows."""
+    """Parse Markdown: count its elements by type, and return the texts that it shows."""
     made: Counter[str] = Counter()
     texts = []
     for block in MarkdownIt("commonmark").enable("table").parse(text):

@@ -1,4 +1,4 @@
-"""Small models, scenes and films that the checks run on, and how a check says what is wrong."""
+"""Small models, scenes and films for the checks, and the exceptions by which checks fail."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from zoo.plugins.model_building import build, build_to_train, fits_directly, pla
 from zoo.training.training_frames import TrainingFrames
 
 SIZES = (FrameSize(64, 36), FrameSize(32, 32), FrameSize(50, 38))
-"""The first is the usual one; the last is not a multiple of anything but two. Where an architecture
-takes multiples only, each becomes the nearest one."""
+"""Frame sizes; the first is the usual one, and the sides of the last have no common divisor but 2.
+For an architecture with a `side_multiple`, each is rounded to the nearest multiple."""
 LATENT = 6
 JITTER = 0.02
-"""How far weights are moved to stand for a training, as a share of their spread."""
+"""Standard deviation of the noise that simulates training, relative to that of the weights."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Subject:
 
     @property
     def sizes(self) -> list[FrameSize]:
-        """Frame sizes that the architecture takes."""
+        """The frame sizes to test, in multiples that the architecture accepts."""
         multiple = self.architecture.side_multiple
         return [
             FrameSize(*(max(1, round(side / multiple)) * multiple for side in size))
@@ -41,24 +41,24 @@ class Subject:
 
     @property
     def sampling(self) -> Sampling:
-        """How the architecture samples a film."""
+        """The architecture's window or context."""
         return Sampling.of(self.architecture)
 
     def latents(self, size: FrameSize) -> list[int]:
-        """Two sizes of a latent that the architecture takes with frames of a size."""
+        """Two latent sizes that the architecture accepts at a frame size."""
         sizes = self.architecture.latent_sizes(size)
         wanted = (LATENT, 2 * LATENT - 1)
         return [_nearest(each, sizes) for each in wanted]
 
     def build(self, size: FrameSize | None = None, latent: int | None = None) -> Autoencoder:
-        """A small instance, fitted where it fits directly; the same weights every time."""
+        """A small instance, fitted if the architecture has `fit`; the same weights every time."""
         model = self.unfitted(size, latent)
         if fits_directly(self.architecture):
             model.fit(TrainingFrames(scene_as_film(model.size)))
         return model
 
     def to_train(self, size: FrameSize | None = None, latent: int | None = None) -> Autoencoder:
-        """A small instance with what only training needs, in training mode."""
+        """A small instance with its training-only modules, in training mode."""
         return self.unfitted(size, latent, to_train=True).train()
 
     def unfitted(
@@ -69,7 +69,7 @@ class Subject:
         *,
         to_train: bool = False,
     ) -> Autoencoder:
-        """A small instance with its first weights, laid out in memory as the engine does."""
+        """A small instance with its initial weights, in the engine's memory layout."""
         torch.manual_seed(seed)
         size = size or self.sizes[0]
         latent = latent or self.latents(size)[0]
@@ -78,9 +78,9 @@ class Subject:
         return placed(model)
 
     def after_training(self) -> Autoencoder:
-        """An instance in the state that a training leaves: used, moved, calibrated, in eval mode.
+        """An instance as after training: after a few steps, with changed weights, calibrated.
 
-        What a model keeps of its training outside of its weights shows in such an instance only.
+        It is in eval mode. Only such an instance reveals state that is kept outside the weights.
         """
         if fits_directly(self.architecture):
             return self.build().eval()
@@ -97,27 +97,27 @@ class Subject:
                 if weights.requires_grad and weights.numel() > 1:
                     noise = torch.randn(weights.shape, generator=generator)
                     weights.add_(JITTER * weights.std() * noise)
-            # As in training, an iterator: a second pass over it finds nothing.
+            # As in training, an iterator, which can be read only once.
             model.eval().calibrate(iter([batch.frames]))
         return model.eval()
 
     def samples(self, count: int, size: FrameSize | None = None) -> Tensor:
-        """Samples of the scene, one after another, as `encode` takes them."""
+        """Consecutive samples of the scene, in the form that `encode` takes."""
         size = size or self.sizes[0]
         return self.sampling.shaped(scene(count * self.sampling.frames, size))
 
     def batch(self, count: int, size: FrameSize | None = None) -> Batch:
-        """The same, as `losses` takes them."""
+        """The same samples, in the form that `losses` takes."""
         return Batch.numbered(self.samples(count, size), self.sampling.window)
 
     def extremes(self, size: FrameSize | None = None) -> Tensor:
-        """Samples that are black, white and noise, as `encode` takes them."""
+        """Black, white and noise samples, in the form that `encode` takes."""
         frames = extremes(size or self.sizes[0])
         return self.sampling.shaped(frames.repeat_interleave(self.sampling.frames, dim=0))
 
 
 def _nearest(wanted: int, sizes: range) -> int:
-    """The member of a range that is nearest to a number, and above it where there is a choice."""
+    """The smallest member of a range that is at least `wanted`, else its largest member."""
     if not sizes:
         return wanted
     steps = -(-(wanted - sizes.start) // sizes.step)
@@ -125,7 +125,7 @@ def _nearest(wanted: int, sizes: range) -> int:
 
 
 def scene(count: int, size: FrameSize) -> Tensor:
-    """Frames of a disc that moves over a gradient: float (count, 3, H, W) in [0, 1]."""
+    """Frames of a disc moving over a gradient: float (count, 3, H, W) in [0, 1]."""
     y, x = torch.meshgrid(
         torch.linspace(0, 1, size.height), torch.linspace(0, 1, size.width), indexing="ij"
     )
@@ -139,7 +139,7 @@ def scene(count: int, size: FrameSize) -> Tensor:
 
 
 def extremes(size: FrameSize) -> Tensor:
-    """A black frame, a white one and one of noise: float (3, 3, H, W) in [0, 1]."""
+    """A black, a white and a noise frame: float (3, 3, H, W) in [0, 1]."""
     shape = (3, size.height, size.width)
     noise = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     frames = torch.stack([torch.zeros(shape), torch.ones(shape), noise])
@@ -147,20 +147,20 @@ def extremes(size: FrameSize) -> Tensor:
 
 
 def scene_as_film(size: FrameSize, count: int = 48, holdout: float = 0.1) -> Film:
-    """The scene as a film of one shot; `holdout` is the share of its frames that is held out."""
+    """The scene as a film of one shot; `holdout` is the share of held-out frames."""
     pixels = (scene(count, size) * 255).round().byte().permute(0, 2, 3, 1).contiguous()
     return film_from_frames(pixels.numpy(), name="scene", holdout=holdout)
 
 
 def take_step(model: Autoencoder, frames: Tensor | Batch, number: int = 0) -> Losses:
-    """The losses of one step halfway through training, with noise decided by its number.
+    """The losses of one step halfway through training, with noise that depends on its number.
 
-    `frames` are a batch, or samples as `encode` takes them.
+    `frames` is a batch, or samples in the form that `encode` takes.
     """
     batch = frames if isinstance(frames, Batch) else Batch.numbered(frames, model.window)
     generator = torch.Generator().manual_seed(number)
     with torch.random.fork_rng(devices=[]):
-        # As in training, where torch's own generators follow from the step as well.
+        # As in training, where torch's own generators are seeded by the step too.
         torch.manual_seed(number)
         halfway = torch.tensor(0.5, dtype=batch.frames.dtype)
         losses = model.losses(batch, Step(halfway, number, generator))
@@ -172,26 +172,26 @@ def take_step(model: Autoencoder, frames: Tensor | Batch, number: int = 0) -> Lo
 
 
 def gradients(loss: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Gradients of a loss, zeros for parameters that it does not depend on."""
+    """The gradients of a loss; zeros for parameters that it does not depend on."""
     wanted = list(parameters)
     found = torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True)
     return [torch.zeros_like(p) if g is None else g for p, g in zip(wanted, found, strict=True)]
 
 
 class Broken(Exception):
-    """A promise that a model does not keep."""
+    """A promise is broken; the message says what was observed."""
 
     def __init__(self, seen: str, check: str = "") -> None:
-        """`check` is the name of the check that is about what was seen, where it is another."""
+        """`check` names the check that covers the fault, if it is not the one that found it."""
         super().__init__(seen)
         self.check = check
 
 
 class Inconclusive(Exception):
-    """A promise that cannot be examined here, with the reason."""
+    """A promise cannot be checked here; the message says why."""
 
 
 def expect(holds: object, otherwise: str) -> None:
-    """Raise Broken with what was seen, if the promise does not hold."""
+    """Raise Broken with the message `otherwise` unless the promise holds."""
     if not holds:
         raise Broken(otherwise)

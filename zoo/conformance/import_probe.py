@@ -1,8 +1,8 @@
-"""Import one module in a process of its own and report what it does meanwhile.
+"""Import one module in a separate process, and report what the import does.
 
     python -m zoo.conformance.import_probe REPORT MODULE FILE [LIBRARY ...]
 
-The libraries are imported first, before monitoring starts: what they do then does not count.
+The libraries are imported before monitoring starts, so what they do is not reported.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from torch.overrides import TorchFunctionMode
 import zoo
 
 NUMBERS = 1_000_000
-"""Numbers that torch may handle in all: a table of constants is fine, a network's work is not."""
+"""Limit of numbers in results of torch: enough for a table of constants, not for a network."""
 MEGABYTES = 1.0
-"""The largest file that may be read: a list of names is fine, a film is not."""
+"""Largest file that may be read: enough for a list of names, not for a film."""
 HOOKS = ("zoo_models", "zoo_references")
 NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.bind")
 PROCESSES = ("subprocess.Popen", "os.system", "os.fork", "os.posix_spawn", "os.exec")
@@ -38,7 +38,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Monitor(TorchFunctionMode):
-    """Records what the monitored code does."""
+    """Record what the monitored code does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Monitor(TorchFunctionMode):
             self.seen.append(what)
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Inspect one audit event of the interpreter; refuse the network and other processes."""
+        """Handle one audit event of the interpreter; refuse network access and child processes."""
         if not self.on:
             return
         if event in NETWORK:
@@ -79,7 +79,7 @@ class Monitor(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Run one torch call, and count the numbers in its result."""
+        """Run a torch function, and count the numbers in its result."""
         if getattr(func, "__name__", "") in ("backward", "grad"):
             self.note("takes gradients")
         result = func(*args, **(kwargs or {}))
@@ -92,10 +92,10 @@ class Monitor(TorchFunctionMode):
 def main() -> None:
     """Import the module named on the command line and write the report."""
     report, name, file, *libraries = sys.argv[1:]
-    for export in zoo.__all__:  # loaded when first asked for
+    for export in zoo.__all__:  # these are imported lazily
         getattr(zoo, export)
     for library in libraries:
-        # One that cannot be loaded ahead is loaded by the module itself, or not needed.
+        # If a library cannot be imported here, the module imports it itself or does not need it.
         with suppress(ImportError):
             importlib.import_module(library)
     monitor = Monitor()
@@ -116,7 +116,7 @@ def main() -> None:
             module = importlib.import_module(name)
             for hook in HOOKS:
                 list(getattr(module, hook, list)())
-    except BaseException as raised:  # the plugin's own code; what it raised is in the report
+    except BaseException as raised:  # raised by the plugin's own code, and reported
         found = not (
             isinstance(raised, ModuleNotFoundError) and f"{name}.".startswith(f"{raised.name}.")
         )
@@ -140,7 +140,7 @@ def main() -> None:
 
 
 def _random_states() -> dict[str, Any]:
-    """The states of the random numbers that all code of a process shares."""
+    """The states of the process's global random number generators."""
     kind, keys, *position = np.random.get_state()
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),

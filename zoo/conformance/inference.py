@@ -1,7 +1,7 @@
-"""Checks of a model's import, encoding and decoding; each raises `Broken` with what it saw.
+"""Checks of a model's import, encoding and decoding; each raises `Broken` with what it observed.
 
-A model's module is imported by a fresh process in an empty folder, after the libraries it uses,
-and monitored (`import_probe`): whatever is seen there is done by the module itself.
+A new process imports the model's module in an empty folder, after the libraries that it uses, and
+monitors the import (`import_probe`), so that only what the module itself does is observed.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from zoo.evaluation.model_summary import CODER, decoder_tensors, has_coder
 from zoo.plugins.model_building import fits_directly, inference_state, latent_spec
 
 SECONDS = 2.0
-"""Processor time that a module of one's own may take; classes and options take hundredths."""
+"""Processor time that a module's own code may take; defining classes takes hundredths."""
 FEWEST_CODES = 4
-"""Different whole numbers in latents that make them codes."""
+"""Number of distinct whole numbers from which on latents count as codes."""
 PATIENCE = 300.0
-"""Seconds after which the import is given up."""
+"""Timeout of the import, in seconds."""
 
 
 def importing_does_no_work(subject: Subject) -> None:
@@ -65,7 +65,7 @@ def importing_does_no_work(subject: Subject) -> None:
 
 @functools.cache
 def _imported_in_process(name: str, origin: str) -> dict[str, Any]:
-    """What the probe reports; kept, as several models may come from one module."""
+    """The probe's report; cached, since several models may come from one module."""
     path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
     surroundings = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     libraries = sorted(_libraries(sys.modules[name]))
@@ -95,7 +95,7 @@ def _unfinished(seen: str) -> dict[str, Any]:
 
 
 def _libraries(module: ModuleType) -> set[str]:
-    """Modules of other packages that a module, or those of its own package it uses, refers to."""
+    """The modules of other packages used by a module, directly or through its own package."""
     own = module.__name__.partition(".")[0]
     found: set[str] = set()
     waiting, known = [module], {module.__name__}
@@ -113,13 +113,13 @@ def _libraries(module: ModuleType) -> set[str]:
 
 
 def _home(value: object) -> str:
-    """The name of the module that a class or a function says it comes from, or nothing."""
+    """The `__module__` of a class or function; empty if there is none."""
     name = getattr(value, "__module__", None)
     return name if isinstance(name, str) else ""
 
 
 NEEDS_A_DRIVER = "hasPrimaryContext"
-"""In what torch says where a backward pass on a GPU finds no driver."""
+"""Part of torch's error message for a backward pass on a GPU without a driver."""
 LATENT_TOLERANCE = 1e-3
 """How far a latent may move, relative to its spread, when a frame is encoded in a batch."""
 PIXELS_THAT_MAY_DIFFER = 1e-3
@@ -199,7 +199,7 @@ def leaves_its_input_as_it_is(subject: Subject) -> None:
 
 
 def _unchanged(call: Callable[[Tensor], Any], given: Tensor, otherwise: str) -> Any:
-    """What a call gives; raises `Broken` where it changes its argument."""
+    """The result of a call; raises `Broken` if it changes its argument."""
     before = given.clone()
     found = call(given)
     expect(torch.equal(given, before), f"{otherwise} that it is given")
@@ -246,11 +246,11 @@ def reloads_to_the_bit(subject: Subject) -> None:
         again = subject.unfitted(seed=seed).eval()
         again.load_state_dict(load(stored))
         if seed == 2:
-            # What a model keeps of the first frames that it is shown is then another.
+            # If a model keeps state from the first frames it encodes, it now differs.
             again.encode(subject.extremes())
         decoded.append(again.decode(again.encode(frames)))
     what = "after saving and loading, the same frames come back differently"
-    # Two loaded instances have one memory layout; weights set by `prepare` may have had another.
+    # Both are loaded instances with the same memory layout; `prepare` may have left another one.
     expect(torch.equal(*decoded), what)
     expect_same_picture(model.decode(model.encode(frames)), decoded[0], what)
 
@@ -303,9 +303,9 @@ def draws_from_its_prior(subject: Subject) -> None:
 
 
 def _expect_same_latents(model: Autoencoder, one: Tensor, other: Tensor, said: str) -> None:
-    """Raise `Broken` unless latents are alike: numbers to a tolerance, codes by decoding."""
+    """Raise `Broken` unless latents agree: real ones to a tolerance, codes by decoding them."""
     if latent_spec(model).codes is not None:
-        # Two entries of a codebook may be equal, and either code is right.
+        # Two entries of a codebook may be equal; then either code is right.
         what = said.format(moved="has other codes, which decode differently")
         expect_same_picture(model.decode(one), model.decode(other), what)
         return
@@ -357,10 +357,10 @@ def decodes_from_the_latent_alone(subject: Subject) -> None:
     fresh = subject.unfitted(seed=1)
     fresh.load_state_dict(inference_state(model))
     fresh.eval().encode(frames[6:])
-    # The numbers alone: a tensor can carry more, as attributes or as a subclass of its own.
+    # Only the numbers: a tensor can carry more, in attributes or as a subclass.
     numbers = torch.tensor(latent.tolist(), dtype=latent.dtype).reshape(latent.shape)
-    # This tensor is contiguous, where an encoder's output may be strided: other kernels round
-    # otherwise, so the pictures are compared and not the last bits.
+    # This tensor is contiguous, while an encoder's output may be strided. Then other kernels run
+    # and round differently, so reconstructions are compared, and not to the bit.
     expect_same_picture(
         decoded,
         fresh.decode(numbers),
@@ -392,7 +392,7 @@ def works_on_a_gpu(subject: Subject) -> None:
     except RuntimeError as error:
         if NEEDS_A_DRIVER not in str(error):
             raise Broken(one_line(f"on a simulated GPU: {error}", 300)) from None
-        # An encoder that takes gradients cannot be tried without a driver.
+        # An encoder that computes gradients cannot run without a driver.
         return
     _expect_on_gpu("the latent", latent)
     _expect_on_gpu("the reconstruction", decoded)
@@ -405,7 +405,7 @@ def _expect_on_gpu(what: str, value: Tensor) -> None:
 def expect_same_picture(one: Tensor, other: Tensor, what: str) -> None:
     """Raise `Broken` unless frames (B, 3, H, W) in [0, 1] agree up to a kernel's rounding.
 
-    In 8 bits no value may be apart by more than one level, and few may be apart at all.
+    In 8 bits, no value may differ by more than one level, and only few values may differ.
     """
     apart = ((one.clamp(0, 1) * 255).round() - (other.clamp(0, 1) * 255).round()).abs()
     share = float((apart > 0).float().mean())

@@ -1,4 +1,4 @@
-"""Checks of metrics and of codecs: one function per promise, given a metric or codec under test."""
+"""Checks of metrics and codecs: one function per promise, called with the subject under test."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from zoo.films.ingested_film import Film
 
 SIZES = (FrameSize(64, 36), FrameSize(50, 38))
 FRAMES, NEAR = 6, 1e-3
-"""Frames of the scene, and how far numbers may lie apart that should be equal, of their size."""
+"""Number of frames in the scene, and the relative tolerance for numbers that should be equal."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class MetricSubject:
     metric: type[Metric]
 
     def made(self) -> Metric:
-        """An instance on the processor; Inconclusive where the metric is not available."""
+        """An instance on the CPU; raises Inconclusive if the metric is not available."""
         try:
             return build_metric(self.metric, torch.device("cpu"))
         except Unavailable as reason:
@@ -57,14 +57,14 @@ class MetricSubject:
         batch: int = FRAMES,
         used: Metric | None = None,
     ) -> Tensor:
-        """A value of each frame, (N,), measured in batches of so many, by a new instance or one."""
+        """The values of all frames, (N,), in batches of `batch`, by `used` or a new instance."""
         pairs = zip(originals.split(batch), reconstructions.split(batch), strict=True)
         (found,) = score_pairs(pairs, [0], [used or self.made()]).values()
         return torch.from_numpy(found)
 
 
 def noisy(frames: Tensor, level: float = 0.1) -> Tensor:
-    """Frames with noise on them, in whole 255ths."""
+    """Frames with added noise, in whole multiples of 1/255."""
     noise = torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
     return ((frames + level * noise).clamp(0, 1) * 255).round() / 255
 
@@ -107,7 +107,7 @@ def measures_the_same_twice(subject: MetricSubject) -> None:
     frames, others = scene(FRAMES, SIZES[0]), extremes(SIZES[0])
     first, second = (subject.values(frames, noisy(frames)) for _ in range(2))
     expect(_near(first, second), f"{_listed(first)} and then {_listed(second)}")
-    # One instance measures every film of a comparison.
+    # In a comparison, one instance measures all films.
     used = subject.made()
     subject.values(others, noisy(others), used=used)
     after = subject.values(frames, noisy(frames), used=used)
@@ -130,7 +130,7 @@ def leaves_frames_as_they_are(subject: MetricSubject) -> None:
 def is_measured_on_a_gpu(subject: MetricSubject) -> None:
     """On a simulated GPU its tensors and its values are where the frames are."""
     frames = 4 if issubclass(subject.metric, TemporalMetric) else 2
-    # What fails on the processor, too, is found by the other checks.
+    # Errors that also occur on the CPU are found by the other checks.
     subject.values(scene(2, SIZES[0]), noisy(scene(2, SIZES[0])))
     width, height = SIZES[0]
     try:
@@ -141,7 +141,7 @@ def is_measured_on_a_gpu(subject: MetricSubject) -> None:
     except Unavailable as reason:
         raise Inconclusive(f"it is not available here: {reason}") from None
     except Exception as error:
-        # Tensors that were loaded, and modules that are moved, have no place among fake ones.
+        # Loaded tensors and moved modules do not work among fake tensors; that is no fault.
         if not re.search(r"two (different )?devices", str(error)):
             raise Inconclusive("its networks cannot be tried without a GPU") from None
         seen = f"on a simulated GPU: tensors are not on the device it was made for: {error}"
@@ -191,7 +191,7 @@ CODEC_SIZE = FrameSize(64, 36)
 CODEC_FRAMES, BYTES = 12, 300
 TERMS = CodingTerms(BYTES, device=torch.device("cpu"))
 BUDGET = Budget(300, "steps")
-"""Enough for a small network to distinguish twelve frames from one colour."""
+"""Enough for a small network to reconstruct twelve frames better than a single colour would."""
 
 
 @dataclass(frozen=True)
@@ -201,33 +201,33 @@ class CodecSubject:
     codec: type[FilmCodec]
 
     def fresh(self) -> FilmCodec:
-        """A new instance with its options as they are by default."""
+        """A new instance with default options."""
         return make_codec(self.codec, CODEC_SIZE, {})
 
     def coded(self) -> CodedFilm:
-        """The scene, coded once; Inconclusive if the codec is not available."""
+        """The encoded scene, cached; raises Inconclusive if the codec is not available."""
         codec: Any = self.codec
         return _coded(codec)[0]
 
     def decoded(self) -> npt.NDArray[np.uint8]:
-        """The frames of that stream, decoded by a new instance."""
+        """The frames that a new instance decodes from that stream."""
         stream = bytes(bytearray(self.coded().stream))
         return np.stack(list(decoded_frames(self.fresh(), stream, film_to_code())))
 
 
 def film_to_code() -> Film:
-    """A film of 12 frames of one shot, on which a codec is tried."""
+    """A film of 12 frames and one shot to test codecs on."""
     return scene_as_film(CODEC_SIZE, count=CODEC_FRAMES)
 
 
 def terms_of(codec: type[FilmCodec]) -> CodingTerms:
-    """What a comparison would give it, with a small budget."""
+    """The terms that a comparison would give the codec, with a small budget."""
     return replace(TERMS, seed=1, budget=BUDGET, batch=4) if codec.trains else TERMS
 
 
 @functools.lru_cache(maxsize=1)
 def _coded(codec: Any) -> tuple[CodedFilm, Film]:
-    """The scene as a codec codes it, and the film that it was given for that."""
+    """The scene as encoded by a codec, and the film that the codec was given."""
     given = film_to_code()
     try:
         coded = make_codec(codec, CODEC_SIZE, {}).code(given, terms_of(codec))
@@ -280,7 +280,7 @@ with open({stream!r}, "rb") as file:
 
 
 def _decoded_in_new_process(subject: CodecSubject) -> npt.NDArray[np.uint8] | None:
-    """The frames as a new process decodes them; None if it could not import the codec."""
+    """The frames that a new process decodes; None if it could not import the codec."""
     codec = subject.codec
     if getattr(sys.modules.get(codec.__module__), codec.__qualname__, None) is not codec:
         return None
@@ -311,7 +311,7 @@ def codes_the_same_twice(subject: CodecSubject) -> None:
 
 
 class _Interrupted(Exception):
-    """Stops a coding at the moment at which it has saved its state."""
+    """Raised to stop an encoding right after it has saved its state."""
 
 
 def resumes_from_what_it_saved(subject: CodecSubject) -> None:

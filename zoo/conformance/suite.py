@@ -1,4 +1,4 @@
-"""Running the checks on what a plugin brings: findings, waivers, and what to do about a fault."""
+"""Run the checks on a plugin's contributions: findings, waivers and remedies."""
 
 from __future__ import annotations
 
@@ -48,22 +48,22 @@ Thing = (
     | type[TrainingCallback]
     | FilmEntry
 )
-"""What a plugin brings."""
+"""A contribution of a plugin."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of thing that plugins bring, and what is promised of it."""
+    """One kind of contribution, and its checks."""
 
     checks: Mapping[str, Callable[[Any], None]]
-    """By name, in the order in which they are made."""
+    """Checks by name, in the order in which they run."""
     subject: Callable[[Any], Any]
-    """Makes what the checks are given."""
+    """Makes the argument of the checks from a contribution."""
     first: Sequence[str]
-    """Checks that others depend on: if one of these is broken, others may fail, too."""
+    """Basic checks: if one of these is broken, any other check may fail because of it."""
     follows: Mapping[str, Sequence[str]]
-    """Checks that find a fault again, each with those that name it: if one of these is broken, that
-    the other fails is a consequence."""
+    """For some checks, other checks whose faults make them fail too: if one of the others is
+    broken, the failure is reported as a consequence."""
 
 
 def _kind(
@@ -114,6 +114,7 @@ _KINDS: tuple[tuple[type, Kind], ...] = (
             Subject,
             inference.shapes_and_range,
             training.players_cover_the_model,
+            training.trains_to_the_end,
             follows=MODEL_FOLLOWS,
         ),
     ),
@@ -142,7 +143,7 @@ _KINDS: tuple[tuple[type, Kind], ...] = (
 
 
 def kind_of(thing: Thing) -> Kind:
-    """The kind of a thing; raises TypeError if plugins bring nothing of the sort."""
+    """The kind of a contribution; raises TypeError for any other object."""
     for base, kind in _KINDS:
         if isinstance(thing, base) or (isinstance(thing, type) and issubclass(thing, base)):
             return kind
@@ -154,42 +155,42 @@ ITS_OWN_ERROR = "its own error"
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found."""
+    """The result of one check."""
 
     check: str
     promise: str
     verdict: Verdict
-    """Waived: broken, as the model declares. Unknown: it cannot be examined here. Follows: it fails
-    as well, as a consequence of one that is broken."""
+    """Waived: broken, but the model has a waiver. Unknown: it cannot be checked here. Follows: it
+    fails as a consequence of another broken promise."""
     detail: str = ""
-    """What was seen, where the promise is not simply kept."""
+    """What was observed, unless the promise is simply kept."""
     fault: str = ""
-    """The check that is about what was seen, where it is another: its remedy helps.
+    """Another check that covers the fault, whose remedy applies.
 
-    `ITS_OWN_ERROR` where the thing's code raised an error, which says itself what to do.
+    `ITS_OWN_ERROR` if the contribution's code raised an error in the first check.
     """
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the thing; None where it keeps its promise or has a waiver."""
+        """What is wrong, if the verdict is broken; None for any other verdict."""
         return self.detail if self.verdict == "broken" else None
 
     def __str__(self) -> str:
-        """One line, the verdict first."""
+        """Format the finding on one line that begins with the verdict."""
         said = self.promise if self.verdict == "kept" else self.detail
         return f"{self.verdict:<7} {self.check}: {said}"
 
 
 def names_of_checks(thing: Thing) -> list[str]:
-    """Every check, and every waiver of a model that is for none of them."""
+    """The names of all checks, and of waivers that match no check."""
     names = kind_of(thing).checks
     return [*names, *(name for name in _waivers(thing) if name not in names)]
 
 
 def examine(thing: Thing, on_check: Callable[[str], None] | None = None) -> Iterator[Finding]:
-    """Run every check on a thing, one after another, whatever the others found.
+    """Run every check on a contribution, one after another, even if some fail.
 
-    `on_check` is given the name of each check before it begins: some take many seconds.
+    `on_check` is called with the name of each check before it runs; some take many seconds.
     """
     for name in names_of_checks(thing):
         if on_check:
@@ -200,8 +201,8 @@ def examine(thing: Thing, on_check: Callable[[str], None] | None = None) -> Iter
 def examine_one(thing: Thing, name: str) -> Finding:
     """Run the check of that name.
 
-    A waiver where the promise is kept, or for a check that does not exist, is broken itself: it
-    would hide what breaks later, and says of the model what is not so.
+    A needless waiver, for a kept promise or for a check that does not exist, is reported as broken:
+    it says something false about the model, and would hide a later fault.
     """
     kind, reason = kind_of(thing), _waivers(thing).get(name)
     if name not in kind.checks:
@@ -211,8 +212,8 @@ def examine_one(thing: Thing, name: str) -> Finding:
         kind.checks[name](kind.subject(thing))
     except (Inconclusive, WeightsUnavailable) as unknown:
         return Finding(name, promise, "unknown", str(unknown))
-    except Exception as error:  # the plugin's own code may fail: that is the finding
-        # One fault is one finding: other checks that fail because of it add nothing.
+    except Exception as error:  # an error of the plugin's own code is a finding too
+        # One fault is one finding, so checks that fail because of it are not reported as broken.
         failed = not isinstance(error, Broken) or error.__context__ is not None
         if failed and (cause := _broken_before(thing, kind, name)):
             why = f"it cannot be examined before {cause!r} is kept"
@@ -220,7 +221,7 @@ def examine_one(thing: Thing, name: str) -> Finding:
         problem = str(error) if isinstance(error, Broken) else error_line(error)
         fault = error.check if isinstance(error, Broken) else ""
         if not isinstance(error, Broken) and name == kind.first[0]:
-            # Whatever fails, fails here first, for instance in __init__.
+            # General errors, for instance in __init__, occur first in this check.
             fault = ITS_OWN_ERROR
         if reason is None and (cause := _broken_root(thing, kind, name)):
             why = f"{problem}; a consequence of {cause!r}, which is to be mended first"
@@ -236,13 +237,13 @@ def examine_one(thing: Thing, name: str) -> Finding:
 
 
 def _broken_before(thing: Thing, kind: Kind, name: str) -> str | None:
-    """The first broken check that the check of this name depends on."""
+    """The first broken check among the basic checks before this one; None if there is none."""
     before = itertools.takewhile(lambda first: first != name, kind.first)
     return next((each for each in before if examine_one(thing, each).verdict == "broken"), None)
 
 
 def _broken_root(thing: Thing, kind: Kind, name: str) -> str | None:
-    """The first broken check of which it is a consequence that the check of this name fails."""
+    """The first broken check that explains why this one fails; None if there is none."""
     roots = kind.follows.get(name, ())
     return next((each for each in roots if examine_one(thing, each).verdict == "broken"), None)
 
@@ -253,7 +254,7 @@ def _waivers(thing: Thing) -> Mapping[str, str]:
 
 
 def with_unknown_together(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """The findings to print; checks that are unknown for the same reason share one."""
+    """Merge findings for printing: checks that are unknown for the same reason become one."""
     unknown: dict[str, list[str]] = {}
     for finding in findings:
         if finding.verdict == "unknown":
@@ -308,6 +309,9 @@ REMEDIES: Mapping[str, Mapping[str, str]] = {
         "players cover the model": (
             "return every trainable parameter from players once, set requires_grad_(False) on "
             "frozen ones, and return a zoo.Loss of scalars for each player"
+        ),
+        "trains to the end": (
+            "`zoo --debug train` with this model and --budget 3steps shows the line that failed"
         ),
         "players hold what they name": (
             "put the encoder's parameters into the player encoder, and the decoder's into decoder"
@@ -380,13 +384,13 @@ REMEDIES: Mapping[str, Mapping[str, str]] = {
         "states its licence": "set licence, such as 'CC BY 3.0, Blender Foundation'",
     },
 }
-"""What to do about a broken check, by the section of the page that says more and by its name."""
+"""Remedies for broken checks, by the section of `PAGE` with details, then by check."""
 
 
 def remedy(finding: Finding) -> str | None:
-    """What to do about a finding, with the section of the page.
+    """What to do about a finding, with a link to the section of the page.
 
-    None for a waiver's fault, and for an error that the thing's own code raised.
+    None for a waiver of an unknown check, and if the first check ended in the code's own error.
     """
     check = finding.fault or finding.check
     for section, remedies in REMEDIES.items():

@@ -1,4 +1,4 @@
-"""Checks of a model's players, losses and learning; each raises `Broken` with what it saw."""
+"""Checks of a model's players, losses and learning; each raises `Broken` with what it observed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from zoo.training.optimizers import Players
 from zoo.training.training_frames import TrainingFrames
 
 NUDGE = 1e-3
-"""Length of the step that tests an opposition, as a share of the parameters' norm."""
+"""Length of the step that tests opposed terms, as a share of the parameters' norm."""
 FILM_LENGTHS = (1, 5, 107, 1470)
-"""In training frames."""
+"""Film lengths to test, in training frames."""
 FIT_STEPS = 400
 LOOK_EVERY = 50
 FAR_BETTER = 0.5
-"""Largest share of the mean frame's error that counts as far better than the mean frame."""
+"""Share of the mean frame's error below which a reconstruction is far better than that frame."""
 
 
 def trains_on_every_frame(subject: Subject) -> None:
@@ -50,6 +50,11 @@ def players_cover_the_model(subject: Subject) -> None:
         raise Broken(str(error)) from None
 
 
+def trains_to_the_end(subject: Subject) -> None:
+    """`prepare`, training steps and `calibrate` end without an error, as for a film."""
+    subject.after_training()
+
+
 def players_hold_what_they_name(subject: Subject) -> None:
     """Players called `encoder` and `decoder` hold what `encode` and `decode` depend on."""
     if fits_directly(subject.architecture):
@@ -66,14 +71,14 @@ def players_hold_what_they_name(subject: Subject) -> None:
             continue
         other = "decoder" if player == "encoder" else "encoder"
         held = {id(p) for p in parameters}
-        # What both depend on, tied weights say, may be either's; what neither does, anybody's.
+        # Parameters of both (tied weights, say) may be in either; parameters of neither, anywhere.
         foreign = held & (reached[other] - reached[player])
         expect(
             not foreign,
             f"the player {player!r} holds {_few(names[key] for key in foreign)}, "
             f"on which {verbs[other]} depends and {verbs[player]} does not",
         )
-        # Latents that are whole numbers have no gradient, so nothing can be said of them.
+        # Latents that are whole numbers have no gradient, so this cannot be checked for them.
         expect(
             held & reached[player] or not reached[player],
             f"{verbs[player]} depends on nothing that the player {player!r} holds",
@@ -173,7 +178,7 @@ def prepare_survives_a_reload(subject: Subject) -> None:
 
 
 def _kept_by_classes(architecture: type[Autoencoder]) -> dict[str, object]:
-    """The numbers, tensors and collections among the attributes of an architecture's classes."""
+    """The numbers, tensors and collections in class attributes of an architecture."""
     kinds = (int, float, list, tuple, dict, set, np.ndarray, Tensor)
     return {
         f"{each.__name__}.{name}": value
@@ -217,7 +222,7 @@ def fits_one_batch(subject: Subject) -> None:
     model = subject.build() if directly else subject.to_train()
     frames = subject.samples(4)
     if not latent_spec(model).numbers:
-        # Without numbers that distinguish frames, the mean is the best reconstruction.
+        # If the latent has no numbers to tell frames apart, the mean is the best reconstruction.
         return
     decoded = subject.sampling.target_frames(frames)
     of_mean = float((decoded.mean(dim=0, keepdim=True) - decoded).square().mean())
@@ -225,7 +230,7 @@ def fits_one_batch(subject: Subject) -> None:
         error = _error_as_stored(model, frames)
         expect(error < FAR_BETTER * of_mean, _far_off("once fitted", error, of_mean))
         return
-    # As training does: a model may begin with what is better computed than learnt.
+    # As in training: a model may start from values that are computed rather than learnt.
     film = scene_as_film(model.size, len(decoded), holdout=0)
     model.prepare(TrainingFrames(film))
     players = Players(model.train())
@@ -246,7 +251,7 @@ def fits_one_batch(subject: Subject) -> None:
 
 @torch.no_grad()
 def _error_as_stored(model: Autoencoder, frames: Tensor) -> float:
-    """The squared error of samples, reconstructed as in an evaluation, after calibration."""
+    """The mean squared error of samples after calibration, reconstructed as in an evaluation."""
     model.eval().calibrate(iter([frames]))
     latent = model.eval().encode(frames).float()
     quantiser = Quantiser.of(latent_spec(model), latent.flatten(1))
@@ -264,7 +269,7 @@ def _far_off(when: str, error: float, of_mean: float) -> str:
 
 
 def _reached(value: Tensor, parameters: Sequence[Tensor]) -> set[int]:
-    """The identities of those parameters on which a tensor depends, by way of gradients."""
+    """The ids of the parameters on which a tensor depends, as its gradients show."""
     if not value.requires_grad:
         return set()
     found = torch.autograd.grad(value.sum(), parameters, retain_graph=True, allow_unused=True)
@@ -274,7 +279,7 @@ def _reached(value: Tensor, parameters: Sequence[Tensor]) -> set[int]:
 def _expect_most_moved(
     what: str, parameters: Sequence[Tensor], found: Sequence[Tensor], names: dict[int, str]
 ) -> None:
-    """Dead units may give some weights no gradient in one step; most weights must have one."""
+    """Raise `Broken` unless most weights have a gradient; dead units may leave some without one."""
     unmoved = [
         (names[id(p)], p.numel()) for p, g in zip(parameters, found, strict=True) if not g.any()
     ]
@@ -291,7 +296,7 @@ def _few(names: Iterable[str]) -> str:
 def _after_moving(
     model: Autoencoder, player: str, downhill: Iterable[Tensor], frames: Tensor
 ) -> Losses:
-    """The losses of a copy of the model whose player took a small step downhill."""
+    """The losses of a copy of the model in which one player took a small step downhill."""
     moved = copy.deepcopy(model)
     parameters = dict(PlayerParameters.of(moved))[player]
     steps = list(downhill)
@@ -306,6 +311,7 @@ def _after_moving(
 CHECKS: tuple[Callable[[Subject], None], ...] = (
     trains_on_every_frame,
     players_cover_the_model,
+    trains_to_the_end,
     players_hold_what_they_name,
     losses_reach_their_players,
     noise_comes_from_the_step,

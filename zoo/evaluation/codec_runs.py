@@ -1,9 +1,9 @@
 """Codec runs: encode a film with a codec, and evaluate the decoded stream.
 
-Beside the files of every evaluation, the run's folder has `run.json` and the stream itself, which
-players can open: `film.h264`, for instance. A film is encoded again only for another film, size,
-number of bytes or options, or by another version of the codec or its libraries; `coding.log` has
-the codec's messages. While a codec trains, `state.safetensors` has what it saved to go on from.
+In addition to the files of every evaluation, the run's folder has `run.json` and the stream itself,
+which players can open, such as `film.h264`. A film is encoded again only if the film, size, number
+of bytes or options differ, or the version of the codec or its libraries. `coding.log` has the
+codec's messages. While a codec trains, it saves the state to resume from in `state.safetensors`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Encoding(pydantic.BaseModel):
 def target_bytes(settings: Settings) -> int:
     """Bytes per frame for a codec, from its settings.
 
-    By default those of a latent of the size in the settings, at 8 bits per number.
+    The default is the size of a latent with these settings at 8 bits per number.
     """
     return int(settings.options.get(BYTES_OPTION) or max(1, settings.latent * BITS // 8))
 
@@ -120,8 +120,8 @@ def ensure_encoded(
     """Return the finished run of `config`, encoding the film if needed.
 
     `overwrite` encodes it again; an earlier run is replaced when that is done. Messages of the
-    codec are written to `coding.log` and passed to `notify`. A codec that saved its state before it
-    was interrupted is given that state again.
+    codec are written to `coding.log` and passed to `notify`. An interrupted codec gets back the
+    state that it saved.
     """
     folder = RunFolder.of(workspace, config)
     here = _cpu_environment()
@@ -237,7 +237,7 @@ def stream_path(folder: RunFolder, codec: FilmCodec | type[FilmCodec]) -> Path:
 
 
 def has_stream(folder: RunFolder, codec: str) -> bool:
-    """Whether a run has its stream: without it, it is no finished run of that codec."""
+    """Whether a run has its stream; without it, the codec's run is not finished."""
     kind = registry().codecs.get(codec)
     return kind is not None and stream_path(folder, kind).is_file()
 

@@ -65,9 +65,9 @@ class Measurements:
 
     @contextmanager
     def guarded(self, *names: str) -> Iterator[None]:
-        """A `with` block in which any error costs these values and no others.
+        """Run a block in which an error makes only these values unavailable.
 
-        Values that the block did not get to have its reason.
+        Values that the block had not measured yet get the error as their reason.
         """
         try:
             yield
@@ -93,7 +93,7 @@ def _reason(error: BaseException, batch: int) -> str:
 
 
 class CostSubject(pydantic.BaseModel):
-    """The model whose cost is measured: all that a cost depends on beside the machine."""
+    """The model whose cost is measured: everything but the machine that its cost depends on."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
@@ -103,9 +103,9 @@ class CostSubject(pydantic.BaseModel):
     size: str
     batch: int
     precision: str
-    """Of training, one of Fabric's names; encoding and decoding run in 32 bits."""
+    """The precision of training, by Fabric's name; encoding and decoding run in 32 bits."""
     compile: CompileMode = "none"
-    """Of the training step."""
+    """How the training step is compiled."""
     source: str = ""
     """Digest of the model's own source."""
     recipe: Recipe = Recipe()
@@ -142,7 +142,7 @@ class CostSubject(pydantic.BaseModel):
         return Sampling.of(self.architecture)
 
     def samples(self, device: torch.device, batch: int | None = None) -> Tensor:
-        """A batch of noise of so many frames, by default the batch of the subject."""
+        """Make a batch of noise with `batch` frames, by default the subject's batch size."""
         width, height = FrameSize.parse(self.size)
         count = self.sampling.samples_in(self.batch if batch is None else batch)
         return noise(count, self.sampling, width, height, device)
@@ -176,7 +176,7 @@ class Profiler:
         if kind not in self._rates:
             before = torch.get_float32_matmul_precision()
             # By default, 32-bit convolutions on a GPU may use TF32 and matrix products may not. The
-            # peak must be that of the faster, or a network could exceed it.
+            # peak is measured with TF32, or a network could exceed it.
             if self.device.type == "cuda":
                 torch.set_float32_matmul_precision("high")
             try:
@@ -284,7 +284,7 @@ def _training_memory(
 
     def take() -> None:
         step(batch, HALFWAY)
-        # Training reads it at every report; here it would grow with every call.
+        # Training clears it at every report; here it would grow with every call.
         step.loss_averager.clear()
 
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ from zoo.training.trained_models import load_model
 from zoo.training.weight_rounding import rounded
 
 OWN_CODER = "Its latents are coded by an entropy model of its own, those of others by LZMA."
-"""Stands with the unequal terms of a model that has one."""
+"""Listed among the unequal terms of a model with an entropy model of its own."""
 
 
 def evaluate(
@@ -81,7 +82,7 @@ def evaluate(
     rate: list[RatePoint] = []
     rounded_decoders: list[DecoderPoint] = []
     failure_analysis = None
-    # Lossless coding is slow, and needs neither Python nor the device: it runs beside the scores.
+    # Lossless coding is slow, and needs neither Python nor the device: it runs during scoring.
     with ThreadPoolExecutor(torch.get_num_threads()) as coders:
         sizes = coders.map(functools.partial(coded_bytes, model), all_latents)
         with torch.inference_mode():
@@ -94,13 +95,9 @@ def evaluate(
         # Tests that are made once per model are made on its training film.
         if own:
             parts = parts_of(film, config.film)
-            rate = rate_points(
-                model, film, coded, film_scores.scores, parts, metric_set.metrics, device
-            )
-            rounded_decoders = decoder_points(
-                *(model, film, latents, parts, metric_set.metrics, device),
-                config.recipe.weight_bits,
-            )
+            sample = ScoreSample.of(model, film, parts, metric_set.metrics, device)
+            rate = sample.rate_points(coded, film_scores.scores)
+            rounded_decoders = sample.decoder_points(latents, config.recipe.weight_bits)
             plain = score_plain_frames(model, quantiser, metric_set.metrics, device)
             dependence = batch_dependence(model, film, quantiser, device)
             failure_analysis = film_scores.failure_analysis(film, config.film, plain, dependence)
@@ -145,7 +142,7 @@ def _training_quantiser(
 
 
 def _unequal_terms(model: Autoencoder, config: TrainingConfig) -> Iterator[str]:
-    """What of this run's terms is not that of other models, whatever its plugin says."""
+    """Yield how this run's terms differ from other models', whatever its plugin declares."""
     if has_coder(model):
         yield OWN_CODER
     if (bits := config.recipe.weight_bits) != FULL:
@@ -153,7 +150,7 @@ def _unequal_terms(model: Autoencoder, config: TrainingConfig) -> Iterator[str]:
 
 
 def _latent_info(model: Autoencoder, latents: Latents, size: float, weight_bits: int) -> LatentInfo:
-    """What a film's latents take, `size` bytes per frame once they are coded."""
+    """Describe how much a film's latents take: `size` is their bytes per frame after coding."""
     return LatentInfo(
         numbers=_whole(latents.levels.shape[1] / model.window),
         bits=_whole(latents.bits_per_frame),
@@ -169,76 +166,112 @@ def _whole(number: float) -> int | float:
 
 
 BIT_DEPTHS = (6, 5, 4, 3)
-"""Bits per number beside the 8 of all other scores."""
+"""Bits per latent number of additional scores; all others have 8."""
 DECODER_BITS = (16, 8)
-"""Bits per weight of the decoder beside the 32 of all other scores."""
+"""Bits per decoder weight of additional scores; all others use the decoder as it is."""
 MOST_FRAMES = 128
 """The most frames of a part that are scored at each number of bits, evenly sampled."""
 
 
-def rate_points(
-    model: Autoencoder,
-    film: Film,
-    coded: Iterable[tuple[Latents, float]],
-    scores: Mapping[str, Values],
-    parts: Mapping[Part, Frames],
-    metrics: Sequence[Metric],
-    device: torch.device,
-) -> list[RatePoint]:
-    """Score the film at several numbers of bits.
+@dataclass(frozen=True)
+class ScoreSample:
+    """Frames of a film that are scored again, from coarser latents or by a rounded decoder.
 
-    `coded` are its latents with their bytes per frame; the first are those of `scores`. All points
-    are of the same frames; temporal metrics, which need neighbours, are left out.
+    `parts` has at most `MOST_FRAMES` of each part, evenly spaced, and `metrics` no temporal ones,
+    which need neighbours.
     """
-    still, sampled = _still(metrics), _sampled(parts)
-    points: list[RatePoint] = []
-    for latents, size in coded:
-        if points:
-            means = _means_of_parts(model, film, latents, sampled, still, device)
-        else:
-            means = {
-                metric.name: {
-                    part: mean_of(scores[metric.name][frames], metric.better == "one")
-                    for part, frames in sampled.items()
-                }
-                for metric in still
-            }
-        points.append(
-            RatePoint(
-                bits=latents.quantiser.bits,
-                coded_bytes=size,
-                kilobits_per_second=size * 8 * len(film) / film.seconds(0, len(film)) / 1000,
-                frames={part: len(frames) for part, frames in sampled.items()},
-                scores=means,
+
+    model: Autoencoder
+    film: Film
+    parts: Mapping[Part, Frames]
+    metrics: Sequence[Metric]
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls,
+        model: Autoencoder,
+        film: Film,
+        parts: Mapping[Part, Frames],
+        metrics: Sequence[Metric],
+        device: torch.device,
+    ) -> ScoreSample:
+        """Choose from all frames and all metrics."""
+        sampled = {
+            part: frames[
+                np.linspace(0, len(frames) - 1, min(MOST_FRAMES, len(frames)))
+                .round()
+                .astype(np.int64)
+            ]
+            for part, frames in parts.items()
+        }
+        still = [metric for metric in metrics if not isinstance(metric, TemporalMetric)]
+        return cls(model, film, sampled, still, device)
+
+    def rate_points(
+        self, coded: Iterable[tuple[Latents, float]], scores: Mapping[str, Values]
+    ) -> list[RatePoint]:
+        """Score the film at several numbers of bits.
+
+        `coded` has latents with their bytes per frame; `scores` belong to the first of them.
+        """
+        film = self.film
+        points: list[RatePoint] = []
+        for latents, size in coded:
+            points.append(
+                RatePoint(
+                    bits=latents.quantiser.bits,
+                    coded_bytes=size,
+                    kilobits_per_second=size * 8 * len(film) / film.seconds(0, len(film)) / 1000,
+                    frames={part: len(frames) for part, frames in self.parts.items()},
+                    scores=self.means_from(latents) if points else self._means_of(scores),
+                )
             )
-        )
-    return points
+        return points
 
+    def decoder_points(self, latents: Latents, weight_bits: int) -> list[DecoderPoint]:
+        """Score the film with its decoder rounded, from the latents of all other scores.
 
-def decoder_points(
-    model: Autoencoder,
-    film: Film,
-    latents: Latents,
-    parts: Mapping[Part, Frames],
-    metrics: Sequence[Metric],
-    device: torch.device,
-    weight_bits: int,
-) -> list[DecoderPoint]:
-    """Score the film with its decoder rounded, from the latents of all other scores.
+        Only numbers of bits below `weight_bits`, those of the saved weights, are scored.
+        """
+        latent = latents.dequantised(slice(0, 1))
+        matrices = decoder_matrices(self.model, latent)
+        points = []
+        for bits in (bits for bits in DECODER_BITS if bits < weight_bits):
+            with rounded(self.model, matrices, bits):
+                means = self.means_from(latents)
+            size = decoder_bytes(self.model, latent, bits, matrices)
+            points.append(DecoderPoint(weight_bits=bits, decoder_bytes=size, scores=means))
+        return points
 
-    The frames and metrics are those of `rate_points`. Left out are numbers of bits that are not
-    fewer than the `weight_bits` that the kept weights have.
-    """
-    still, sampled = _still(metrics), _sampled(parts)
-    latent = latents.dequantised(slice(0, 1))
-    matrices = decoder_matrices(model, latent)
-    points = []
-    for bits in (bits for bits in DECODER_BITS if bits < weight_bits):
-        with rounded(model, matrices, bits):
-            means = _means_of_parts(model, film, latents, sampled, still, device)
-        size = decoder_bytes(model, latent, bits, matrices)
-        points.append(DecoderPoint(weight_bits=bits, decoder_bytes=size, scores=means))
-    return points
+    @torch.inference_mode()
+    def means_from(self, latents: Latents) -> dict[str, dict[Part, float | None]]:
+        """Means of the frames decoded from these latents, by metric and part."""
+        samples = samples_of(self.film, self.model)
+
+        def pair(some: Frames) -> tuple[torch.Tensor, torch.Tensor]:
+            return (
+                film_batch(self.film, some, self.device),
+                reconstruct_frames(self.model, samples, some, latents),
+            )
+
+        means: dict[str, dict[Part, float | None]] = {metric.name: {} for metric in self.metrics}
+        for part, frames in self.parts.items():
+            chunks = [frames[start : start + BATCH] for start in range(0, len(frames), BATCH)]
+            values = score_pairs(map(pair, chunks), [0], self.metrics)
+            for metric in self.metrics:
+                means[metric.name][part] = mean_of(values[metric.name], metric.better == "one")
+        return means
+
+    def _means_of(self, scores: Mapping[str, Values]) -> dict[str, dict[Part, float | None]]:
+        """Means of the sampled frames, taken from the scores of all frames."""
+        return {
+            metric.name: {
+                part: mean_of(scores[metric.name][frames], metric.better == "one")
+                for part, frames in self.parts.items()
+            }
+            for metric in self.metrics
+        }
 
 
 def coarser_latents(encoded: EncodedFilm, stored: Latents) -> list[Latents]:
@@ -246,41 +279,3 @@ def coarser_latents(encoded: EncodedFilm, stored: Latents) -> list[Latents]:
     if stored.quantiser.codes is not None:
         return []
     return [encoded.quantised(Quantiser.spanning(encoded.numbers, bits)) for bits in BIT_DEPTHS]
-
-
-def _still(metrics: Sequence[Metric]) -> list[Metric]:
-    return [metric for metric in metrics if not isinstance(metric, TemporalMetric)]
-
-
-def _sampled(parts: Mapping[Part, Frames]) -> dict[Part, Frames]:
-    """At most `MOST_FRAMES` of the frames of each part."""
-    return {
-        part: frames[
-            np.linspace(0, len(frames) - 1, min(MOST_FRAMES, len(frames))).round().astype(np.int64)
-        ]
-        for part, frames in parts.items()
-    }
-
-
-@torch.inference_mode()
-def _means_of_parts(
-    model: Autoencoder,
-    film: Film,
-    latents: Latents,
-    parts: Mapping[Part, Frames],
-    metrics: Sequence[Metric],
-    device: torch.device,
-) -> dict[str, dict[Part, float | None]]:
-    """Means of frames decoded from the film's latents, by metric and part."""
-    samples = samples_of(film, model)
-
-    def pair(some: Frames) -> tuple[torch.Tensor, torch.Tensor]:
-        return film_batch(film, some, device), reconstruct_frames(model, samples, some, latents)
-
-    means: dict[str, dict[Part, float | None]] = {metric.name: {} for metric in metrics}
-    for part, frames in parts.items():
-        chunks = [frames[start : start + BATCH] for start in range(0, len(frames), BATCH)]
-        values = score_pairs(map(pair, chunks), [0], metrics)
-        for metric in metrics:
-            means[metric.name][part] = mean_of(values[metric.name], metric.better == "one")
-    return means

@@ -35,7 +35,7 @@ FRAMES_AT_ONCE = 64
 LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 """Rec. ITU-R BT.709, on display values."""
 STILL_QUARTER = 4
-"""The quarter of the shots that change least are the still ones."""
+"""One in this many shots counts as still: those that change least."""
 PLAIN_LEVELS: dict[Literal["black", "grey", "white"], int] = {"black": 0, "grey": 128, "white": 255}
 FRAMES_ALONE = 8
 """Frames that are also encoded alone."""
@@ -87,7 +87,7 @@ def slice_scores(
     found = []
     for name, values in properties.items():
         every = values[np.isfinite(values)]
-        # Motion is known nowhere if each shot is a single frame.
+        # If each shot is a single frame, the motion of no frame is known.
         edges = np.unique(np.quantile(every, np.linspace(0, 1, FIFTHS + 1))) if len(every) else ()
         if len(edges) < 2:
             continue
@@ -116,8 +116,8 @@ def slice_scores(
 class ShotSpread:
     """How much frames change within each shot, in the film and in its reconstruction.
 
-    For each shot the standard deviation over its frames, averaged over pixels and channels, in
-    8-bit levels. Frames are added in order, and only the sums of one shot are held.
+    Each shot gets the standard deviation over its frames, averaged over pixels and channels, in
+    8-bit levels. Frames are added in order, and only one shot's sums are in memory.
     """
 
     def __init__(self, film: Film, device: torch.device) -> None:

@@ -1,8 +1,8 @@
 """Scores of a reconstructed film: measured in one pass, written, and reused if still valid.
 
-A metric is identified by the digest of its source. Where that changed, or where the metric was not
-measured yet, only that metric is measured again; the scores of the others stay. `metrics.json` in
-the evaluation's folder has the digest of each.
+A metric is identified by the digest of its source. If that changed, or if the metric was not
+measured yet, only that metric is measured, and the scores of the others stay. `metrics.json` in the
+evaluation's folder has the digest of each.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def score_film(
 ) -> FilmScores:
     """Measure everything that needs the reconstructed frames, in one pass.
 
-    `reconstructed_batches` are those of the film's `batch_slices`, rounded to 8 bits: (B, 3, H, W).
+    `reconstructed_batches` are one per slice of `batch_slices`, rounded to 8 bits: (B, 3, H, W).
     """
     spread, hashes = ShotSpread(film, device), HashBuffer()
 
@@ -184,7 +184,7 @@ class ScoreCache:
     """The scores of an earlier evaluation by metrics that have not changed."""
 
     record: Record | None = None
-    """With these metrics only; None without a valid one."""
+    """The earlier record with only these metrics; None without a valid one."""
     scores: Mapping[str, Values] = field(default_factory=dict)
     """Of every frame, (N,), by metric."""
 
@@ -208,7 +208,7 @@ class ScoreCache:
         return replace(metric_set, metrics=rest)
 
     def write(self, out: Path, film_scores: FilmScores, record: Record) -> Record:
-        """Write new scores with the cached ones; return the record of both.
+        """Write new and cached scores together; return the record with both.
 
         Writes `scores.npz`, `pdq.npz`, `metrics.json` and, last, `record.json`.
         """
@@ -234,13 +234,13 @@ def _machine(environment: Environment) -> tuple[object, ...]:
 
 
 def _merged(new: Record, old: Record) -> Record:
-    """A record with the scores of both, and all else of the new one."""
+    """Return a record with the scores of both and everything else from the new one."""
     order = [*registry().metrics]
     return Record.model_validate(_merged_scores(new.model_dump(), old.model_dump(), order))
 
 
 def _merged_scores(new: Any, old: Any, order: Sequence[str]) -> Any:
-    """Dumped records, merged: wherever there are scores by metric, those of `old` are added.
+    """Merge dumped records: wherever there are scores by metric, add those of `old`.
 
     Lists of frames, rates and slices of a film always have the same order.
     """

@@ -46,7 +46,7 @@ def batch_slices(film: Film) -> Iterator[slice]:
 def coded_bytes(model: Autoencoder, latents: Latents) -> float:
     """Bytes per frame of a film's latents after lossless coding, by the model's coder if any.
 
-    Raises BadInput if the model's `compress` gives anything but bytes.
+    Raises BadInput if the model's `compress` returns anything but bytes or None.
     """
     if not has_coder(model):
         return latents.bytes_per_frame
@@ -81,7 +81,7 @@ def sample_slices(samples: FilmSamples) -> Iterator[slice]:
 
 
 def samples_per_batch(sampling: Sampling) -> int:
-    """How many samples have about 32 frames; at least one."""
+    """Return how many samples make up about 32 frames; at least one."""
     return max(1, BATCH // sampling.frames)
 
 
@@ -122,7 +122,7 @@ def encode_samples(model: Autoencoder, samples: Tensor) -> Tensor:
 def encode_batches(
     model: Autoencoder, film: Film, device: torch.device
 ) -> Iterator[tuple[int, Tensor]]:
-    """Encode a film in order: flat latents of a batch, after the frames encoded so far.
+    """Encode a film in order; yield (frames encoded so far, flat latents of a batch).
 
     Raises BadInput if a latent is not what the model declares.
     """
@@ -143,11 +143,11 @@ def encode_film(model: Autoencoder, film: Film, device: torch.device) -> Encoded
 def reconstruct_frames(
     model: Autoencoder, samples: FilmSamples, frames: slice | Indices, latents: Latents
 ) -> Tensor:
-    """Some frames of a film, in ascending order, decoded from the latents of all of its samples.
+    """Decode some frames of a film, in ascending order, from the latents of all of its samples.
 
-    Rounded to 8 bits: float (B, 3, H, W) in [0, 1]. Samples are decoded in batches of at most 32
-    frames. Raises BadInput if a value is not a number: no metric would have one for that frame, and
-    its mean would be over the others.
+    Returns float (B, 3, H, W) in [0, 1], rounded to 8 bits. Samples are decoded in batches of at
+    most 32 frames. Raises BadInput if a value is NaN: metrics would have no score for that frame,
+    and their means would leave it out.
     """
     parts = []
     for which, wanted in samples.decoding_batches(frames):

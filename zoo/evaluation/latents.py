@@ -26,21 +26,21 @@ from zoo.base.untrusted_files import check_regular, check_tensors
 
 _MOST_LEVELS = 1 << 31
 _TORCH_TYPES = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32}
-"""Of levels in the file, by their bytes."""
+"""Types of levels in the file, by bytes per level."""
 _FILE_TYPES = {1: "U8", 2: "U16", 4: "U32"}
 _SHAPE = pydantic.TypeAdapter(tuple[Annotated[int, pydantic.Field(ge=0, le=1 << 24)], ...])
 
 Levels = npt.NDArray[np.unsignedinteger[Any]]
 """Whole numbers from 0 in 8, 16 or 32 bits each."""
 
-# Levels have no structure of words, only neighbours in time: one context of literals.
+# Levels have no word structure, only neighbours in time, so no position bits (lp, pb) are used.
 _FILTER: dict[str, Any] = {"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "lp": 0, "pb": 0}
 _LARGEST_DICTIONARY, _SMALLEST_DICTIONARY = 64 << 20, 4096
 """Bytes; the first is that of preset 9."""
 _FAST_PRESET = 1
-"""Finds out which layout is shorter, in a tenth of the time of preset 9."""
+"""Used to find the shorter layout, in a tenth of the time of preset 9."""
 _CLOSE = 1.05
-"""Where neither layout is longer by more than this factor, both are coded in full."""
+"""If the layouts' sizes differ by no more than this factor, both are coded with preset 9."""
 _VALUES, _DIFFERENCES = 0, 1
 
 
@@ -76,7 +76,7 @@ class Quantiser:
 
     @classmethod
     def spanning(cls, numbers: Tensor, bits: int = BITS) -> Quantiser:
-        """Fit to real latents (N, L): 2 to the `bits` levels, from the lowest to the highest."""
+        """Fit a quantiser to real latents (N, L): 2**bits levels from the lowest to the highest."""
         if not 1 <= bits <= 8:
             raise ValueError(f"latents have from 1 to 8 bits per number; not {bits}")
         if not numbers.numel():
@@ -91,7 +91,7 @@ class Quantiser:
         return bytes_of_level(self.bits)
 
     def coarser(self, bits: int) -> Quantiser:
-        """The same range in 2 to the `bits` levels."""
+        """Return a quantiser of the same range with 2**bits levels."""
         finest, levels = 2**self.bits - 1, 2**bits - 1
         return Quantiser(self.lowest, self.step * (finest / levels), bits)
 
@@ -176,7 +176,7 @@ class Latents:
 def save_latents(path: Path, latents: Latents, film_fingerprint: str) -> None:
     """Save latents as safetensors: `levels`, and `lowest` and `step` of each dimension.
 
-    Raises ZooError where they are more than `load_latents` reads.
+    Raises ZooError if they are larger than `load_latents` accepts.
     """
     if latents.levels.numel() > _MOST_LEVELS:
         raise ZooError(
@@ -283,7 +283,7 @@ def bits_metadata(quantiser: Quantiser) -> dict[str, str]:
 
 
 def parse_bits_metadata(metadata: Mapping[str, str]) -> tuple[int, int | None]:
-    """Bits of a number, and the number of codes, if any; raises ValueError or KeyError."""
+    """Return the bits per number, and the number of codes if any; raises ValueError, KeyError."""
     bits = int(metadata["bits"][:9])
     codes = int(metadata["codes"][:9]) if "codes" in metadata else None
     if codes is None and not 1 <= bits <= BITS:
@@ -336,8 +336,8 @@ def pack_levels(levels: Levels) -> bytes:
 def unpack_levels(packed: bytes, frames: int, numbers: int, width: int = 1) -> Levels:
     """Decode packed levels: (frames, numbers), unsigned, of `width` bytes each.
 
-    Raises BadInput where the bytes do not hold exactly that many; no more than that is ever
-    taken into memory.
+    Raises BadInput if the bytes do not hold exactly that many; at most one byte more than that is
+    decoded.
     """
     kind = np.dtype(f"<u{width}")
     wanted = frames * numbers * width

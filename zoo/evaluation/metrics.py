@@ -36,9 +36,9 @@ class MetricSet:
 
     metrics: list[Metric]
     unavailable: dict[str, str]
-    """The reason by the metric's name."""
+    """Reasons by the metric's name."""
     requested: list[type[Metric]]
-    """Both: every metric that was requested."""
+    """Every metric that was requested, available or not."""
 
     @classmethod
     def load(cls, device: torch.device, metrics: str = "default") -> MetricSet:
@@ -55,7 +55,7 @@ class MetricSet:
             except Unavailable as reason:
                 unavailable[name] = str(reason)
             except (Exception, SystemExit) as error:
-                # A plugin's metric that fails costs its own column and no other.
+                # If a plugin's metric fails, only its own column is missing.
                 unavailable[name] = error_line(error)
         return cls(loaded, unavailable, list(requested.values()))
 
@@ -88,7 +88,7 @@ def score_reconstruction(
 ) -> dict[str, np.ndarray]:
     """Every metric on every frame of a film: float64 (N,) per metric, NaN where not defined.
 
-    `reconstructed_batches` are those of the film's `batch_slices`, rounded to 8 bits: (B, 3, H, W).
+    `reconstructed_batches` are one per slice of `batch_slices`, rounded to 8 bits: (B, 3, H, W).
     """
     originals = (film_batch(film, indices, device) for indices in batch_slices(film))
     firsts = [shot.start for shot in film.shots]
@@ -168,7 +168,7 @@ def parts_of(film: Film, trained_on: str) -> dict[Part, Frames]:
 def summarise(values: Values, frames: Frames, film: Film, ratio: bool = False) -> Summary | None:
     """Summarise a metric's values (N,) over some frames; None if none of them has a value.
 
-    The mean of a `ratio`, and its interval, are geometric: a half and a double average to 1. There
+    The mean of a `ratio`, and its interval, are geometric: 0.5 and 2 average to 1. There
     is no interval for fewer than `MIN_SHOTS` shots.
     """
     frames = frames[np.isfinite(values[frames])]

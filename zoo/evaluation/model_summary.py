@@ -1,7 +1,7 @@
 """A model at one frame size: latent, parameters, multiply-adds and the size of its decoder.
 
-Counted on an instance without storage (torch's meta device), so that a network too large for this
-machine is counted in seconds. Where a model cannot be built or run there, on the CPU.
+They are counted on an instance without storage (torch's meta device), which takes seconds even if
+a network is too large for this machine, or on the CPU if a model cannot be built or run there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Decoding(torch.nn.Module):
 
 
 class _PlainBatchNorm(TorchFunctionMode):
-    """Batch norm in evaluation as plain arithmetic: autograd does not track running statistics."""
+    """Computes batch norm in evaluation so that autograd tracks its running statistics."""
 
     def __torch_function__(
         self,
@@ -71,7 +71,7 @@ def _batch_norm_by_hand(
 
 
 CODER = "coder."
-"""Prefix of the tensors with which a model decompresses its latents, where it does so itself."""
+"""Name prefix of the tensors that a model's own `decompress` uses."""
 
 
 def has_coder(model: Autoencoder) -> bool:
@@ -87,8 +87,8 @@ def decoder_bytes(
 ) -> int:
     """Bytes of the parameters and buffers that decoding uses.
 
-    Those in `rounded`, if not given the trained matrices, have `weight_bits` bits per weight, all
-    else its own precision. With an entropy model of its own that has its tensors, too.
+    Tensors in `rounded`, by default the trained matrices, take `weight_bits` bits per weight, and
+    others their own precision. The tensors of the model's own entropy model are included.
     """
     rounded = trained_matrices(model) if rounded is None else rounded
     reached = decoder_tensors(model, latent)
@@ -155,7 +155,7 @@ class ModelSummary:
     decode: int
     """Multiply-adds to decode a frame, counted alike."""
     device: Literal["meta", "cpu"]
-    """Where they were counted."""
+    """The device on which multiply-adds were counted."""
 
 
 def summarise_model(
@@ -165,8 +165,8 @@ def summarise_model(
     try:
         return _count_on(architecture, size, options, "meta")
     except Exception:
-        # Without storage no value can be read; a model may need one. A real error comes up again
-        # on the CPU.
+        # Without storage no value can be read, but a model may need one. A real error recurs on the
+        # CPU.
         return _count_on(architecture, size, options, "cpu")
 
 
@@ -178,7 +178,7 @@ def _count_on(
 ) -> ModelSummary:
     with torch.device(device), warnings.catch_warnings():
         if device == "meta":
-            # Pretrained weights are not loaded, of which torch warns tensor by tensor.
+            # Pretrained weights are not loaded, and torch warns about each of their tensors.
             warnings.simplefilter("ignore", UserWarning)
         model = instantiate(architecture, size, options)
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)

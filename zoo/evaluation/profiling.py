@@ -1,13 +1,13 @@
 """Time, memory and energy of a repeated call.
 
-Throughput: a call is warmed up, then timed in blocks, with the device synchronised around each. The
-number of repeats follows the time that they take, so that a network that needs half a minute for a
-batch on a CPU is measured in minutes; it is part of the result.
+Throughput: a call is warmed up, then timed in blocks, with the device synchronised around each.
+Slow calls are repeated less often, so that a network that needs half a minute for a batch on a CPU
+is measured in minutes. The number of repeats is part of the result.
 
 Memory: on a GPU torch's allocator keeps count. On a CPU the system records the peak of the process
 (`VmHWM`), which Linux resets on request (proc(5), `clear_refs`).
 
-Energy: where the device has a meter that can be read, which is NVIDIA's, by NVML.
+Energy: NVML reads the meter of an NVIDIA GPU; other devices have no meter that can be read.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from zoo.base.records import Memory, Throughput
 WARM_UP = 3
 """Calls before the first that counts; the first includes late compilation and loading."""
 WARM_UP_SECONDS = 5.0
-"""After the first call, no further call warms up after this time."""
+"""After the second call, no warm-up call begins once this time has passed."""
 FEWEST_REPEATS = 5
 MOST_REPEATS = 9
 LONG_SECONDS = 20.0
-"""After this time there are no more repeats than the fewest."""
+"""After this time only `FEWEST_REPEATS` repeats are made."""
 BLOCK_SECONDS = 0.05
-"""The shortest block of calls, to average over what else the machine does."""
+"""The shortest block of calls, which averages over other work on the machine."""
 FEWEST_CALLS = {"cuda": 10, "cpu": 1}
-"""The fewest calls in a block, by device: on a GPU a single call would time its launch."""
+"""The fewest calls in a block, by device: on a GPU, timing one call would measure its launch."""
 MOST_CALLS = 10_000
 
 Call = Callable[[], object]
@@ -63,7 +63,7 @@ def measure_throughput(
 ) -> Throughput:
     """Time a call that processes `frames` frames; `wait` is the device's `synchroniser`.
 
-    It waits before and after each block of at least `fewest_calls` calls, never in between.
+    `wait` is called before and after each block of at least `fewest_calls` calls, never within.
     """
     calls = max(
         fewest_calls, min(MOST_CALLS, math.ceil(BLOCK_SECONDS / max(_warm_up(call, wait), 1e-9)))
@@ -89,7 +89,7 @@ def measure_throughput(
 
 
 def _warm_up(call: Call, wait: Callable[[], None]) -> float:
-    """Warm up; returns the seconds of a call afterwards."""
+    """Warm up; returns how many seconds a call takes after the first."""
     call()
     wait()
     began = time.perf_counter()
@@ -163,7 +163,7 @@ def _difference(peak: int | None, baseline: int | None) -> int | None:
 
 
 def _process_memory(figure: str) -> int:
-    """A line of the status of this process, in bytes."""
+    """Read a line of this process's status, in bytes."""
     try:
         lines = _STATUS.read_text(encoding="utf-8").splitlines()
     except OSError as error:

@@ -1,6 +1,6 @@
 """The catalogue of films: those in the workspace's `films.toml`, and those of plugins.
 
-First the tables of that file and how they are edited, then the catalogue itself.
+The functions that read and edit that file come first, then the catalogue itself.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _HEADER = """\
 #   hidden   true leaves the film out of lists and of `all`; it can still be named
 """
 LARGEST_CATALOGUE = 1 << 20
-"""Bytes of a `films.toml`: thousands of films."""
+"""The most bytes of a `films.toml`, enough for thousands of films."""
 _FIELDS = ("title", "files", "licence", "notes", "from", "to", "crop", "fit", "fps", "hidden")
 
 
@@ -73,9 +73,9 @@ def append_table(document: tomlkit.TOMLDocument, name: str, table: tomlkit.items
 
 
 def _path_in_catalogue(path: str | Path, workspace: Workspace) -> str:
-    """Return a path as the catalogue has it: relative if it is in the workspace.
+    """Return a path as `films.toml` stores it: relative if it is in the workspace.
 
-    Links are kept, so that their targets may change; `..` is resolved.
+    Symbolic links are kept, because their targets may change; `..` is resolved.
     """
     text = os.fspath(path)
     refuse_url(text)
@@ -94,7 +94,7 @@ def _path_in_catalogue(path: str | Path, workspace: Workspace) -> str:
 
 
 def parse_document(path: Path) -> tomlkit.TOMLDocument:
-    """Parse the file to be edited, with its comments and layout; explained by a header if empty."""
+    """Parse the file for editing, keeping comments and layout; an empty one gets a header."""
     read_tables(path)
     try:
         document = tomlkit.parse(path.read_text(encoding="utf-8"))
@@ -106,7 +106,7 @@ def parse_document(path: Path) -> tomlkit.TOMLDocument:
 
 
 def read_tables(path: Path) -> dict[str, Mapping[str, Any]]:
-    """Read the tables by name, none of a file that is not there; raises BadInput."""
+    """Read the tables by name; returns none if the file is missing. Raises BadInput."""
     try:
         found = tomllib.loads(read_bytes(path, LARGEST_CATALOGUE).decode("utf-8"))
     except FileNotFoundError:
@@ -130,7 +130,7 @@ def entries_of(
 ) -> dict[str, FilmEntry]:
     """Make the entries of a catalogue by name; raises BadInput naming the film and the field.
 
-    A table that only hides a film of a plugin makes none.
+    A table that only hides a plugin's film makes no entry.
     """
     own: dict[str, FilmEntry] = {}
     for name, table in tables.items():
@@ -167,7 +167,7 @@ def write_document(path: Path, document: tomlkit.TOMLDocument) -> None:
 
 
 def checked_entry(name: str, table: Mapping[str, Any], workspace: Workspace) -> FilmEntry:
-    """The film of a table; raises BadInput naming a field that is wrong."""
+    """Return the film of a table; raises BadInput naming a field that is wrong."""
     for key in table:
         if key not in _FIELDS:
             shown = one_line(key, 40)
@@ -199,9 +199,9 @@ def checked_entry(name: str, table: Mapping[str, Any], workspace: Workspace) -> 
 
 
 _MOST_COMMAS = 32
-"""In one file's name, in a list of films."""
+"""The most commas that one file's name may have in a list of films."""
 ALL, MINE = "all", "mine"
-"""Words for every film that is not hidden, and for those of `films.toml` among them."""
+"""Words for all films that are not hidden, and for those of them that no plugin provides."""
 
 
 @dataclass
@@ -243,8 +243,8 @@ class Catalogue:
     def choose(self, text: str) -> list[FilmEntry]:
         """Read `all`, `mine`, `a,b`, or paths such as `./clip.mkv`: each film once, in order.
 
-        `all` is every film that is not hidden, `mine` those of them that no plugin brings. A path
-        may contain commas. A film given by its path gets a name made from its file's name and
+        `all` means every film that is not hidden, `mine` those of them that no plugin provides. A
+        path may contain commas. A film given by its path gets a name made from its file's name and
         contents, so that two files never share a name. Raises BadInput on an unknown name, on a
         path without a file, and if there are none.
         """
@@ -300,7 +300,7 @@ class Catalogue:
     def add(self, name: str, paths: Sequence[str | Path], **fields: Any) -> FilmEntry:
         """Add a film to `films.toml`, keeping what was written there by hand, and return it.
 
-        `fields` are those of the file: title, licence, notes, from, to, crop, fit, fps; None leaves
+        `fields` are the file's fields: title, licence, notes, from, to, crop, fit, fps; None leaves
         one out. Raises BadInput if the name is taken or a field is wrong. The video files are not
         opened.
         """
@@ -324,8 +324,8 @@ class Catalogue:
         """Add every source as a film named after it; all of them, or none if one cannot be added.
 
         If two files have the same name, the films' names get a hash of the contents. Returns the
-        films, each with whether it is new: a file that is in the catalogue already is left as it
-        is. Raises BadInput if that one has other settings, or if a field is wrong.
+        films, each with whether it is new. A file that is in the catalogue already is left as it
+        is; raises BadInput if it has other settings there, or if a field is wrong.
         """
         added: list[tuple[FilmEntry, bool]] = []
         tables = [film_table(source.files, self.workspace, fields) for source in sources]
@@ -371,7 +371,7 @@ class Catalogue:
         return entry
 
     def hide(self, names: Sequence[str], hidden: bool = True) -> None:
-        """Leave films out of lists and of `all`, or take them in again; all or none of them.
+        """Leave films out of lists and of `all`, or include them again; all of them or none.
 
         Raises BadInput on an unknown name.
         """
@@ -391,9 +391,9 @@ class Catalogue:
 
     @contextmanager
     def _editing(self) -> Iterator[tomlkit.TOMLDocument]:
-        """Read `films.toml` to be edited; write it if the block ends without an error.
+        """Yield `films.toml` for editing; write it if the block ends without an error.
 
-        The file is locked meanwhile. `own` is read again, before and after.
+        The file is locked until then. `own` is read again before and after.
         """
         path = self.workspace.catalogue
         lock = self.workspace.root / ".zoo" / f"{path.name}.lock"

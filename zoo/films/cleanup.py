@@ -20,13 +20,13 @@ from zoo.films.ingest import locate_store
 
 @dataclass(frozen=True)
 class StoredFrames:
-    """A folder of decoded frames, whole or not."""
+    """A folder of decoded frames, complete or not."""
 
     film: str
     folder: Path
     bytes: int
     what: str
-    """Its frames and their size, or its state if it is not whole."""
+    """The number and size of its frames, or its state if it is incomplete or damaged."""
     unneeded: str | None
     """Why no command opens it any more; None if one does, or if that is unknown."""
 
@@ -59,7 +59,7 @@ def find_stored_frames(catalogue: Catalogue, films: Collection[str] = ()) -> lis
 
 
 def check_not_in_use(film: str, workspace: Workspace) -> None:
-    """Raise LockHeld if a process uses or makes a film's frames, BadInput if they are a link's."""
+    """Raise LockHeld if a process uses or makes a film's frames, BadInput if they are a link."""
     for folder in _stores(confined(workspace.stores / film, workspace.stores)):
         with exclusive_use(folder):
             continue
@@ -99,7 +99,7 @@ def _stored_frames(place: Path, catalogue: Catalogue) -> Iterator[StoredFrames]:
 
 
 def _stores(place: Path) -> list[Path]:
-    """List the folders of a film's stores, including those of which only the lock exists yet."""
+    """List the folders of a film's stores, including those that have only a lock file so far."""
     if not place.is_dir():
         return []
     names = {path.name for path in place.iterdir() if _is_folder(path)}

@@ -1,4 +1,4 @@
-"""Colour of decoded frames: matrix, range, transfer and primaries, and rare matrices decoded."""
+"""Colour of decoded frames: matrix, range, transfer and primaries; decoding of rare matrices."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WIDE_PRIMARIES = {9, 11, 12}
 _NO_NAME = "unstated"
 HD_WIDTH, SD_HEIGHT = 1280, 576
 """A file that states no matrix is read as BT.709 if its frames are at least this wide or have more
-lines than this, else as BT.601: as players do, and also if black bars were cropped off."""
+lines than this, else as BT.601. Players do the same. This holds with cropped black bars, too."""
 
 
 class Colour(NamedTuple):
@@ -94,15 +94,15 @@ class Colour(NamedTuple):
     def transfer_to_read(self) -> str:
         """The transfer function to convert from.
 
-        Everything that is not HDR is read as sRGB, as it is shown, so that only gamuts change.
+        Everything but HDR is read as sRGB, as displays show it, so that only gamuts change.
         """
         return _TRANSFERS[self.transfer_code] if self.hdr else "iec61966-2-1"
 
     def matrix_for(self, width: int, height: int) -> str | None:
         """The matrix that decodes frames of this size, as libswscale names it.
 
-        None if libswscale does not know it. Without a matrix, BT.2020 primaries and HDR mean
-        BT.2020; a matrix for RGB says nothing about samples of brightness and colour.
+        None if libswscale does not support it. If no matrix is stated, BT.2020 primaries or HDR
+        imply BT.2020. The code of an RGB matrix counts as unstated: these samples are YUV.
         """
         if self.matrix_code not in (0, UNSTATED):
             return _SCALED.get(self.matrix_code)
@@ -119,7 +119,7 @@ class Colour(NamedTuple):
 
 
 def is_rgb(pixel_format: VideoFormat) -> bool:
-    """Whether samples are red, green and blue, or indices of such."""
+    """Whether samples are red, green and blue, or indices into a palette."""
     return pixel_format.is_rgb or pixel_format.has_palette or pixel_format.name.startswith("xyz")
 
 

@@ -12,7 +12,7 @@ from zoo.films.ingested_film import Film
 _BACKGROUND, _LABEL, _HELD_OUT = (16, 16, 16), (190, 190, 190), (255, 176, 32)
 _GAP = 6
 MOST_IN_COLUMN = 64
-"""Frames of one column of a barcode: a long film has hundreds, whose mean colour is the same."""
+"""The most frames averaged per barcode column: the mean of more would hardly differ."""
 
 
 def contact_sheet(film: Film, most: int | None = None) -> Image.Image:

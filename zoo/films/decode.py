@@ -5,12 +5,12 @@ Missing, disordered and jumping timestamps are repaired; damaged parts are skipp
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any, TypeVar
 
 import av.error
 from av.packet import Packet
@@ -19,10 +19,12 @@ from av.video.stream import VideoStream
 
 from zoo.base.safe_text import one_line
 from zoo.base.time_code import format_time_code
-from zoo.films.frame_store import Damage, Join
+from zoo.films.frame_store import Damage, Join, film_seconds
 from zoo.films.geometry import ContainerGeometry
 from zoo.films.source_files import different_sizes
 from zoo.films.video_file import VideoFile
+
+P = TypeVar("P", bound="Packet[Any]")
 
 _JUMP_SECONDS, _STEP_BACK = 60.0, 1.0
 """A time that jumps further than this ahead, or further back, may be a break in the clock."""
@@ -32,36 +34,10 @@ _SHORTEST_STEP = 1 / 50_000
 _MOST_GAP = 30 * 3600.0
 """Longest gap without a frame, in seconds, that is believed if no duration is stated."""
 _PROBED = 128
+# Reading a file ends after this many failures in a row.
+_MOST_FAILURES = 200
 _DATED_IN_PART = {"mpeg", "mpegts"}
-"""Formats in which a packet of several frames has one time, that of the first."""
-
-
-class FileClock:
-    """Converts seconds on one file's own clock to seconds on the film's time line.
-
-    A file's own seconds count from its container's start time. Where its clock jumps, as between
-    parts of a transport stream that were recorded separately, frames follow one another without a
-    gap; `film_seconds` does the same for any other stream of the file. It must be called in the
-    order of the file, from its beginning: a clock that restarts has the same time twice.
-    """
-
-    def __init__(self, starts: float, joins: Sequence[Join]) -> None:
-        self._shift = starts
-        self._ahead = list(joins)
-        self._last = -math.inf
-
-    def film_seconds(self, own: float) -> float:
-        """Return the film's time for `own` seconds on the file's clock."""
-        while self._ahead and self._is_past(self._ahead[0], own):
-            self._shift = self._ahead.pop(0).shift
-        self._last = own
-        return own + self._shift
-
-    def _is_past(self, join: Join, own: float) -> bool:
-        if join.after > join.before:
-            return join.after - own < own - join.before
-        back = self._last - own
-        return back > _STEP_BACK / 2 and abs(own - join.after) < back
+"""Formats in which a packet of several frames states the time of the first frame only."""
 
 
 class FrameClock:
@@ -165,9 +141,9 @@ class FrameClock:
 def decoding_delay(source: VideoFile) -> int | None:
     """Return the ticks to subtract from decoding times, if a file's presentation times are wrong.
 
-    None if they are right. AVI and ASF keep no presentation times: frames that were coded out of
-    order then have times that go back and forth. Their decoding times are in order, late by the
-    delay of the decoder; players use those.
+    None if they are right. AVI and ASF store no presentation times, so the times of frames that
+    were coded out of order go back and forth. Their decoding times are in order, but late by the
+    decoder's delay; players use those.
     """
     if source.clock_may_jump or not source.stream.codec_context.has_b_frames:
         return None
@@ -186,9 +162,9 @@ def decoding_delay(source: VideoFile) -> int | None:
 
 
 def _guessed_delay(source: VideoFile) -> int:
-    """Return the ticks by which FFmpeg dates all frames of an AVI too late.
+    """Return the ticks by which FFmpeg's times for all frames of an AVI are too late.
 
-    AVI keeps only decoding times. FFmpeg may add a delay for frames that were coded out of order;
+    AVI stores only decoding times. FFmpeg may add a delay for frames that were coded out of order;
     players show the first frame at once, when the sound begins.
     """
     if source.container.format.name != "avi":
@@ -204,10 +180,10 @@ def _guessed_delay(source: VideoFile) -> int:
 
 
 def dated_packets(source: VideoFile) -> Iterator[Packet[VideoStream]]:
-    """Yield the packets of a file's video; errors are those of reading it.
+    """Yield the packets of a file's video; raises FFmpegError where reading fails.
 
-    In a program stream FFmpeg may give a packet's time to the frame that ends in it as well as to
-    the frame that begins in it: of two in a row with the same time only the second keeps it.
+    In a program stream FFmpeg may give a packet's time both to the frame that ends in it and to the
+    frame that begins in it. If two packets in a row have the same time, only the second keeps it.
     """
     packets = source.container.demux(source.stream)
     if "mpeg" not in _formats(source):
@@ -229,6 +205,36 @@ def dated_packets(source: VideoFile) -> Iterator[Packet[VideoStream]]:
         yield waiting
 
 
+class ReadablePackets(Iterator[P]):
+    """Iterates over packets to the end of a file; goes on after failures, up to a limit.
+
+    Set `failures_in_a_row` to 0 whenever something was read without error. `failed` is called for
+    each failure.
+    """
+
+    given_up = False
+    """Whether iteration ended because of failures and not at the file's end."""
+
+    def __init__(
+        self, read: Callable[[], Iterator[P]], failed: Callable[[], None] = lambda: None
+    ) -> None:
+        self._read, self._failed = read, failed
+        self._packets = read()
+        self.failures_in_a_row = 0
+
+    def __next__(self) -> P:
+        while self.failures_in_a_row < _MOST_FAILURES:
+            try:
+                return next(self._packets)
+            except av.error.FFmpegError:
+                self._failed()
+                self.failures_in_a_row += 1
+                # An error ends the iterator; a new one continues from the same place in the file.
+                self._packets = self._read()
+        self.given_up = True
+        raise StopIteration
+
+
 def _formats(source: VideoFile) -> set[str]:
     return set(source.container.format.name.split(","))
 
@@ -237,10 +243,8 @@ def _ascend(stamps: Sequence[int]) -> bool:
     return all(one < other for one, other in pairwise(stamps))
 
 
-# Reading a file ends after this many failures in a row.
-_MOST_FAILURES = 200
-# What comes before the start is skipped by seeking if it is longer than this, in seconds; decoding
-# begins a little earlier, for frames that depend on others.
+# The fewest seconds before the start that are skipped by seeking, and how many seconds before it
+# decoding then begins, for frames that depend on earlier ones.
 _WORTH_SEEKING, _EARLIER = 30.0, 3.0
 # A file whose last frame ends this long, in seconds, before the stated end is truncated.
 _EARLY_SECONDS = 0.5
@@ -261,22 +265,15 @@ def decode_frames(source: VideoFile, damage: Damage, sought: bool = False) -> It
     A file that begins between two key frames yields nothing before the second, which is noted
     unless decoding began there by seeking (`sought`).
     """
-    packets = dated_packets(source)
+
+    def packet_lost() -> None:
+        damage.packets += 1
+
+    packets = ReadablePackets(lambda: dated_packets(source), packet_lost)
     geometry = ContainerGeometry(source)
     leading: int | None = None if sought else 0
-    failures = 0
     picture: tuple[str, tuple[int, int]] | None = None
-    while failures < _MOST_FAILURES:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.error.FFmpegError:
-            damage.packets += 1
-            failures += 1
-            # An error ends the iterator; a new one goes on where the file was left.
-            packets = dated_packets(source)
-            continue
+    for packet in packets:
         if leading is not None and packet.size:
             if not packet.is_keyframe:
                 leading += 1
@@ -295,7 +292,7 @@ def decode_frames(source: VideoFile, damage: Damage, sought: bool = False) -> It
             continue
         for frame in frames:
             assert isinstance(frame, VideoFrame)
-            failures = 0
+            packets.failures_in_a_row = 0
             # Some codecs refresh the picture gradually and have no key frames.
             leading = None
             if frame.is_corrupt:
@@ -307,7 +304,8 @@ def decode_frames(source: VideoFile, damage: Damage, sought: bool = False) -> It
                 if size != picture[1]:
                     raise different_sizes(*picture, name, size)
             yield geometry.apply(frame)
-    damage.notes.append(f"{one_line(source.path.name)} cannot be read to its end")
+    if packets.given_up:
+        damage.notes.append(f"{one_line(source.path.name)} cannot be read to its end")
 
 
 @dataclass
@@ -320,7 +318,7 @@ class DecodedPart:
 
 
 class _PartTracker:
-    """Finds out which file of a recording that was cut into several a frame comes from."""
+    """Finds the file that each frame comes from, in a recording that was cut into several files."""
 
     def __init__(
         self,
@@ -334,7 +332,7 @@ class _PartTracker:
         self._clock = clock
         self._parts = parts
         self._joins = 0
-        # On the clock of the first of them, in seconds.
+        # Where each file begins, in seconds on the clock of the first.
         self._begins = [0.0]
         for path in rest:
             with VideoFile.open(path, threads=1) as part:
@@ -355,7 +353,7 @@ class _PartTracker:
             self._parts.append(DecodedPart(time - own + begins, 0))
 
     def finish(self) -> None:
-        """Register the end: files to which no frame could be attributed have none."""
+        """Register the end; a file to which no frame could be attributed begins at the end."""
         self._note_joins()
         for _ in self._begins[self._part + 1 :]:
             self._parts.append(DecodedPart(self._clock.end, 0))
@@ -405,9 +403,7 @@ class FilmDecoder:
                 if not clock.joins:
                     self._note_early_end(source, clock.end - starts)
                 # If there is sound, the next file begins when this one's sound has ended as well.
-                starts = max(
-                    clock.end, FileClock(starts, clock.joins).film_seconds(source.audio_seconds)
-                )
+                starts = max(clock.end, film_seconds(source.audio_seconds, starts, clock.joins))
             number += 1 + len(rest)
 
     def _continuing(self, number: int) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Download of a film from an address, once, into a file of the workspace."""
+"""Download a film from an address into a file of the workspace, once."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _SCHEMES = ("http", "https", "ftp")
 _PAGES = ("text/html", "application/xhtml+xml")
 _RECORD = "record it with `ffmpeg -i URL -c copy film.mkv` and add the file"
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that came, and how many there are if that is known."""
+"""Called with the bytes received so far, and with the total or None if it is not known."""
 
 
 def download_film(
     url: str, folder: Path, check: Callable[[FilmSource], object], progress: Progress
 ) -> FilmSource:
-    """Download the film at an address into a folder; if it is there already, nothing is fetched.
+    """Download the film at an address into a folder, unless it is there already.
 
-    The file has its name once it is whole and `check` has accepted it. Raises BadInput if the
-    address does not answer or what it answers is not a film; nothing is left then.
+    The file gets its name once it is complete and `check` has accepted it. Raises BadInput, and
+    leaves nothing behind, if the address does not answer or its answer is not a film.
     """
     shown = one_line(url, 100)
     stem, target = _names(url, confined(folder, folder.parent))
@@ -61,7 +61,7 @@ def check_address(url: str) -> None:
 
 
 def _names(url: str, folder: Path) -> tuple[str, Path]:
-    """What a film at an address is called after, and its file; raises BadInput."""
+    """Return the stem of an address, which names the film, and the film's file; raises BadInput."""
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError as error:
@@ -78,7 +78,7 @@ def _names(url: str, folder: Path) -> tuple[str, Path]:
 
 
 def _blocks(url: str, shown: str, folder: Path, progress: Progress) -> Generator[bytes, None, None]:
-    """Yield what an address answers; raises BadInput if it is not a film, or does not answer."""
+    """Yield the content at an address; raises BadInput if there is none or it is not a film."""
     total: int | None = None
 
     def look_at(header: Message) -> None:

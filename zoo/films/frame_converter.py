@@ -40,9 +40,9 @@ _FULL_RANGE = {"in_range": "full", "out_range": "full"}
 _SCALES_WIDE = av.library_versions["libavfilter"][0] >= 11
 
 
-# A named tuple is fast: one is made and compared for every frame.
+# A named tuple because that is fast: one is made and compared for every frame.
 class Layout(NamedTuple):
-    """All that the filters depend on; a frame of another layout needs other filters."""
+    """Everything that the filters depend on: a frame with another layout needs other filters."""
 
     width: int
     height: int
@@ -58,9 +58,9 @@ class Layout(NamedTuple):
 class FrameConverter:
     """Converts the frames of one file to rgb24 frames of the wanted size, in the same order.
 
-    `name` is the file's, for errors. `bars` are in pixels of a frame of `coded` (width, height),
-    and are scaled for others: size, shape, colour and format may change in the middle of a file.
-    Raises BadInput in one line, naming the file, where a frame cannot be converted.
+    `name` is the file's name, for errors. `bars` are in pixels of a frame of `coded` (width,
+    height), and are scaled for other sizes, since size, shape, colour and format may change within
+    a file. Raises BadInput in one line, naming the file, if a frame cannot be converted.
     """
 
     name: str
@@ -78,7 +78,7 @@ class FrameConverter:
     def convert(self, frame: VideoFrame) -> Iterator[tuple[int, VideoFrame]]:
         """Take a frame; yield the frames that are ready, each with its number in order of input.
 
-        Deinterlacing looks one frame ahead, so that a frame may come out with the next one.
+        Deinterlacing looks one frame ahead, so a frame may only come out when the next goes in.
         """
         self.interlaced = self.interlaced or frame.interlaced_frame
         colour = Colour.of(frame)
@@ -121,7 +121,7 @@ class FrameConverter:
             self._given = self._taken
 
     def placement(self, layout: Layout) -> Placement:
-        """Return where the picture lies in a frame of this layout and where it goes."""
+        """Return how the picture in a frame of this layout is cropped, scaled and placed."""
         across, down = layout.width / self.coded[0], layout.height / self.coded[1]
         left, top = round(self.bars.left * across), round(self.bars.top * down)
         picture = Rect(
@@ -204,7 +204,7 @@ class FrameConverter:
         if matrix is not None and not is_rgb(pixel_format):
             source["in_color_matrix"] = matrix
         if has_alpha(pixel_format):
-            # Over black, at full size, since scaling mixes in what lies under transparent pixels.
+            # Blend over black at full size: scaling would mix in colours of transparent pixels.
             steps += [
                 _scale(source), _format("gbrap16le"), ("premultiply", {"inplace": "1"}),
                 _scale(_FULL_RANGE), _format("gbrp16le"),
@@ -217,7 +217,7 @@ class FrameConverter:
         scaled = {
             "w": str(width),
             "h": str(height),
-            # Area averaging sees every pixel when shrinking; enlarging wants a smooth curve.
+            # Area averaging uses every pixel when shrinking; enlarging needs a smooth curve.
             "flags": f"{'area' if smaller else 'bicubic'}+{_FLAGS}",
         }
         final = [*_to_display(colour), *_stretched(layout), *self._placed(layout, placement)]
@@ -231,7 +231,7 @@ class FrameConverter:
             ]
         middle = "gbrp16le" if over_8_bits and is_rgb(pixel_format) else "gbrp"
         if colour.wide and not is_rgb(pixel_format):
-            # The mapping wants the film's own numbers.
+            # Gamut and tone mapping need the film's own sample values.
             middle = "yuv444p12le" if over_8_bits else "yuv444p"
             own = {"in_color_matrix": matrix or "", "in_range": range_name}
             source = own | {"out_color_matrix": matrix or "", "out_range": range_name}
@@ -283,9 +283,9 @@ def _cropped(layout: Layout, placement: Placement) -> list[Step]:
 def _to_display(colour: Colour, source: dict[str, str] | None = None) -> list[Step]:
     """The steps that convert scaled frames to rgb24.
 
-    They go through planar RGB, for which libswscale keeps the full resolution of colour and rounds
-    correctly, faster than for packed RGB. Wide gamuts and high dynamic range are mapped here,
-    where frames are small; `source` describes frames that are not yet RGB.
+    They go through planar RGB: libswscale then keeps the full resolution of colour, rounds
+    correctly, and is faster than with packed RGB. Wide gamuts and high dynamic range are mapped
+    here, where frames are small; `source` describes frames that are not yet RGB.
     """
     options = _FULL_RANGE | (source or {})
     if colour.wide:

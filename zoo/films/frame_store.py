@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -37,12 +37,12 @@ FRAMES, TIMES, SCORES, MANIFEST = "frames.rgb", "times.npy", "scores.npy", "mani
 
 
 INGEST_VERSION = 3
-"""Part of every store's key; incremented whenever the same file would give other frames."""
+"""Part of every store's key; incremented whenever the same file would give different frames."""
 
 
 @dataclass(frozen=True)
 class IngestSettings:
-    """All that decides which frames a store has, beside the files."""
+    """The settings that, together with the files, determine the frames of a store."""
 
     size: FrameSize
     fit: Fit
@@ -52,7 +52,7 @@ class IngestSettings:
     fps: Fraction | None
 
     def fingerprint(self, contents: list[str]) -> str:
-        """Hash these settings and what the files hold, as hex: the fingerprint of a store."""
+        """Hash these settings and the files' contents, as hex: the fingerprint of a store."""
         fields = {
             "version": INGEST_VERSION,
             "contents": contents,
@@ -87,7 +87,22 @@ class Join(_ManifestModel):
     after: float
     """The time of the first frame after it."""
     shift: float
-    """What to add to the file's own seconds after it, to get seconds of the film."""
+    """Seconds to add to the file's own times after the jump to get film times."""
+
+
+def film_seconds(own: float, starts: float, joins: Sequence[Join]) -> float:
+    """Convert seconds on a file's own clock to seconds on the film's time line.
+
+    `starts` is the film time at which the file begins. Where the clock jumps ahead, as between
+    parts of a transport stream that were recorded separately, frames follow without a gap. If the
+    clock restarts, a time occurs twice; the first occurrence is meant.
+    """
+    shift = starts
+    for join in joins:
+        if join.after <= join.before or own - join.before <= join.after - own:
+            break
+        shift = join.shift
+    return own + shift
 
 
 class Part(_ManifestModel):
@@ -114,12 +129,12 @@ class Part(_ManifestModel):
     cropping: Bars = Bars()
     """What the header cuts off, in pixels of the coded picture; the rest is `width` x `height`."""
     notes: list[str] = []
-    """What the file states and was not followed, or not exactly."""
+    """Properties that the file states and that were not followed, or not exactly."""
     starts: float
     """Seconds on the film's time line at which this file begins."""
     frames: int
     joins: list[Join] = []
-    """Jumps of its clock; `FileClock(starts, joins)` converts times of any of its streams."""
+    """Jumps of its clock that were removed, in the file's order."""
 
 
 class Damage(_ManifestModel):
@@ -183,11 +198,11 @@ class Manifest(_ManifestModel):
     detector: str
     shots: list[tuple[int, int]]
     splits: dict[str, SplitRecord]
-    """By the held-out share, as text."""
+    """Splits by the held-out share, written as text."""
     pyav: str
     ffmpeg: str
     files: list[SourceFile] = []
-    """In order; empty in stores of film-zoo 0.1.0."""
+    """The film's files in order; empty in stores of film-zoo 0.1.0."""
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Manifest:
@@ -210,7 +225,7 @@ class FrameStore:
     folder: Path
     manifest: Manifest
     in_use: FileLock | None = field(default=None, kw_only=True, repr=False, compare=False)
-    """The lock that `find` holds, so that no process removes the frames."""
+    """The lock that `find` takes, so that no process removes the frames."""
 
     @classmethod
     def open(cls, folder: Path) -> FrameStore:
@@ -227,10 +242,10 @@ class FrameStore:
 
     @classmethod
     def find(cls, folder: Path) -> FrameStore | None:
-        """Open a store and lock it while the object lives; None if there is no complete one.
+        """Open a store and lock it for the object's lifetime; None if there is no complete one.
 
-        Meanwhile `remove_store` refuses to remove it. Raises OtherSchema if another version of
-        film-zoo wrote it.
+        While it is locked, `remove_store` refuses to remove it. Raises OtherSchema if another
+        version of film-zoo wrote it.
         """
         try:
             in_use = try_shared(folder / FRAMES)
@@ -285,7 +300,7 @@ class FrameStore:
         return self.manifest.frames * self.size.pixels * 3
 
     def with_fields(self, **fields: Any) -> FrameStore:
-        """Set fields of the manifest, on disk if possible, and return the store with them."""
+        """Return the store with these manifest fields; write them to disk if possible."""
         manifest = self.manifest.model_copy(update=fields)
         with best_effort("changes to it"):
             write_json(self.folder / MANIFEST, manifest)

@@ -19,7 +19,7 @@ from zoo.films.filters import FilterGraph, Step
 from zoo.films.frame_store import Bars
 from zoo.films.video_file import VideoFile, usable_aspect
 
-# A deviation of this many degrees from a quarter turn is rounding.
+# A deviation of up to this many degrees from a quarter turn is taken for rounding.
 _EXACT_DEGREES = 0.5
 # A display matrix: nine numbers of 32 bits, row after row.
 _MATRIX = struct.Struct("=9i")
@@ -80,7 +80,7 @@ def side_data(frame: VideoFrame, name: str) -> bytes | None:
 
 
 class _Aspect(NamedTuple):
-    """What a frame carries. PyAV loses an object that two frames share once one is deleted."""
+    """Attached to one frame: PyAV loses an object shared by two frames once one is deleted."""
 
     width_over_height: Fraction
 
@@ -119,7 +119,7 @@ class ContainerGeometry:
         if not self._begun:
             self._begun = True
             self._decoders = self._first = decoders
-        # A decoder is some frames ahead of its output.
+        # The decoder is a few frames ahead of the frames that it returns.
         if decoders != self._decoders and _carries(frame, decoders, self._decoders):
             self._decoders = decoders
             back = decoders == self._first
@@ -159,7 +159,7 @@ def _carries(frame: VideoFrame, new: Fraction | None, old: Fraction | None) -> b
     try:
         own = _filtered(_graph(frame, steps), frame).width / _ASPECT_PARTS
     except (av.error.FFmpegError, ValueError):
-        # Not every pixel format can be scaled; the decoder's value is right to a few frames.
+        # Not every pixel format can be scaled; the decoder's value is at most a few frames early.
         return True
     return abs(own - usable_aspect(new)) <= abs(own - usable_aspect(old))
 
@@ -169,7 +169,7 @@ def _graph(frame: VideoFrame, steps: list[Step]) -> FilterGraph:
 
 
 def _filtered(line: FilterGraph, frame: VideoFrame) -> VideoFrame:
-    """Pass one frame through filters that keep none back."""
+    """Pass one frame through filters that return each frame at once."""
     line.push(frame)
     shown = line.pull()
     assert shown is not None

@@ -1,4 +1,4 @@
-"""Open a film: decode its files once into a frame store, open that again in milliseconds."""
+"""Open a film: decode its files once into a frame store, which then opens in milliseconds."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from zoo.films.probe import FileProbe, frames_in_words
 from zoo.films.shots_and_split import DETECTOR, Split, check_holdout, find_shots, split_by_shot
 from zoo.films.source_files import digest, identity
 
-# Beside the frames: times, scores, the manifest, and some space for the file system.
+# Space for times, scores, the manifest and the file system, in addition to the frames.
 _SLACK_BYTES = 16 << 20
 
 
@@ -66,7 +66,7 @@ def open_film(
     """Open a film at one size; ingest it first if that has not been done.
 
     `holdout` is the share of frames to hold out, 0 to 0.5. `hwaccel` names a hardware decoder, such
-    as `cuda`; `threads` is for the decoder, 0 for as many as there are cores.
+    as `cuda`; `threads` is the decoder's number of threads, 0 for one per core.
 
     An ingested film opens in milliseconds: its files are recognised by length and samples
     (`file_fingerprint`). If their modification time has changed, as in a copy, they are read whole
@@ -170,7 +170,7 @@ def _report_space(
     free = shutil.disk_usage(folder).free
     reporter.message(f"{entry.name}: {frames} at {settings.size}, {_bytes(store)} on disk")
     if needed > free:
-        # It is an estimate: the ingest tries all the same.
+        # This is only an estimate, so the ingest goes on.
         reporter.message(
             f"{entry.name} may not fit: {_bytes(free)} are free in the workspace. If the disk "
             "fills up nothing is kept; make room or choose a smaller --size"
@@ -214,7 +214,7 @@ def _write_manifest(
         damage=decoder.damage,
         resampled=resampled,
         detector=DETECTOR,
-        # By the median, so that a still of minutes does not lengthen other shots.
+        # By the median step, so that a still that lasts minutes does not lengthen other shots.
         shots=find_shots(scores, np.array(pipeline.black), 1 / np.median(steps) if varies else fps),
         splits={},
         pyav=av.__version__,
@@ -225,7 +225,7 @@ def _write_manifest(
 
 
 def _steps(times: npt.NDArray[np.float64], starts: Sequence[float]) -> npt.NDArray[np.float64]:
-    """Seconds from frame to frame, without those from one file to the next."""
+    """Return the seconds from frame to frame, without the steps from one file to the next."""
     steps = np.diff(times)
     part = np.searchsorted(np.array(starts), times, side="right")
     within = steps[part[1:] == part[:-1]]
@@ -337,7 +337,7 @@ def _print(entry: FilmEntry, progress: Progress | None, line: str) -> None:
 
 
 def known_frames(entry: FilmEntry, workspace: Workspace) -> int | None:
-    """How many frames a film has, where it is decoded at any size; None where it is at none."""
+    """Return how many frames a film has if it was decoded at any size; None if at none."""
     for store in list_stores(entry, workspace):
         location = locate_store(entry, store.size, workspace)
         if location.folder == store.folder and not _changed_since(store, location):
@@ -352,6 +352,6 @@ def list_stores(entry: FilmEntry, workspace: Workspace) -> list[FrameStore]:
         try:
             stores.append(FrameStore.open(manifest.parent))
         except BadInput:
-            # Of an older version or damaged: it is never opened, only made again.
+            # A store that is damaged or of an older version is never opened, only made again.
             continue
     return stores

@@ -27,9 +27,9 @@ _Indices: TypeAlias = npt.NDArray[np.int64]
 # A row is lit in a frame if this share of it is brighter than black by this much of 255:
 # subtitles that stand in a bar cover less, noise is weaker.
 _LIT_SHARE, _LIT_LEVEL = 0.3, 10
-# A row is picture if it is lit in more than this share of the frames that show anything.
+# A row is part of the picture if it is lit in over this share of the frames that show anything.
 _PICTURE_SHARE = 0.01
-# What is left of the picture must be at least this large for bars to be believed.
+# Bars are accepted only if the picture between them is at least this wide and high.
 _SMALLEST = 32
 # Bars lie on both sides and are about equal: one may be larger by this share of the other, or by
 # this many lines. What is dark on one side alone is background, unless it is at most this share of
@@ -40,7 +40,7 @@ _UNEVEN_SHARE, _UNEVEN_LINES, _EDGE_SHARE = 0.25, 4, 0.03
 _STEP_SHARE = 0.3
 # With fewer frames than this that show anything, no bars are found.
 _FEWEST = 3
-# With fewer key frames than this, every so many of the frames after them are added.
+# With fewer key frames than the first number, frames after them are added, in steps of the second.
 _FEW, _STEP = 8, 2
 # Pixel formats whose first plane is brightness, and those of them that use the upper bits.
 _LUMA_FIRST = ("yuv", "yuvj", "gray", "nv12", "nv21", "nv16", "nv24", "p01", "p21", "p41")
@@ -95,8 +95,8 @@ class BarFinder:
 def search_bars(source: VideoFile, finder: BarFinder, start: float, stop: float) -> None:
     """Add frames spread from `start` to `stop`, seconds of the file's own time, to the finder.
 
-    A first estimate, from key frames and, if those are few, some frames after them: the ingest
-    adds frames from the whole film.
+    This is a first estimate from key frames and, if they are few, some frames after them. The
+    ingest adds frames from the whole film.
     """
     stream = source.stream
     if stream.time_base is None:
@@ -174,7 +174,7 @@ def _edges(picture: npt.NDArray[np.bool_], light: npt.NDArray[np.float64]) -> tu
     if not len(lines):
         return 0, 0
     first, last = int(lines[0]), int(lines[-1])
-    # Scaling and compression leave a line that is half bar, half picture: it goes with the bar.
+    # Scaling and compression leave a line that is half bar, half picture; it counts as bar.
     if first and light[first] < 0.6 * light[first + 1 : first + 5].mean():
         first += 1
     if last < len(picture) - 1 and light[last] < 0.6 * light[last - 4 : last].mean():

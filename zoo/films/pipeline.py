@@ -27,10 +27,10 @@ from zoo.films.frame_store import IngestSettings
 from zoo.films.probe import FileProbe, probe_files
 from zoo.films.shots_and_split import SceneDetector, SceneScore
 
-# Decoded frames that are handed over together; three times as many are held: few enough for 4K.
+# Decoded frames handed over together. Three times as many are in memory, few enough for 4K.
 _GROUP = 4
 _PROGRESS_SECONDS = 0.2
-# How often a pass looks for bars: at most every so many seconds of film, and so often a file.
+# A pass looks for bars at least every so many seconds of film, and at least so often per file.
 _BARS_SECONDS, _LEAST_BARS_SEARCHES = 2.0, 20
 
 Pixels = npt.NDArray[np.uint8]
@@ -39,10 +39,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class IngestProgress:
-    """How far the reading of a film is.
+    """The progress of reading a film.
 
-    `expected` is an estimate from what the files state, 0 if they state nothing. `message`, where
-    there is one, is a line to be shown and kept.
+    `expected` is an estimate from what the files state, 0 if they state nothing. `message`, if
+    any, is a line to be shown and kept.
     """
 
     film: str
@@ -90,9 +90,9 @@ def probe_film(
 def repeat_if_bars_change(
     probes: Sequence[FileProbe], reporter: ProgressReporter, read: Callable[[], _T]
 ) -> _T:
-    """Return what `read` returns, which passes over the whole film.
+    """Call `read`, which passes over the whole film, and return its result.
 
-    Where the pass shows other bars than the probes found, they are corrected and `read` is called
+    If that pass finds other bars than the probes did, the probes are corrected and `read` is called
     once more.
     """
     result = read()
@@ -204,7 +204,7 @@ class FramePipeline:
 
 
 def _pixels(frame: VideoFrame) -> Pixels:
-    """The samples of an rgb24 frame, uint8 (H, W, 3): a view, nothing is copied."""
+    """Return the samples of an rgb24 frame as a view without a copy: uint8 (H, W, 3)."""
     plane = frame.planes[0]
     lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
     return lines[: frame.height, : 3 * frame.width].reshape(frame.height, frame.width, 3)
@@ -226,7 +226,7 @@ class FrameRateResampler:
     before.
     """
 
-    # Frames of twice the rate lie exactly halfway between two points; times rounded to the
+    # At twice the rate, frames lie exactly halfway between two points; times rounded to the
     # millisecond must not tip them to either side at random.
     _HALF = 0.5 - 1 / 17
 
@@ -239,7 +239,7 @@ class FrameRateResampler:
         self._carried = 0.0
 
     def add(self, frame: FinishedFrame) -> Iterator[FinishedFrame]:
-        """Take a frame; yield the frames of those points that no later one can reach."""
+        """Take a frame; yield the frames for points to which no later frame can be nearest."""
         if self._first is None:
             self._first = frame.time
         position = (frame.time - self._first) * self.fps
@@ -250,7 +250,7 @@ class FrameRateResampler:
         held_point, held = self._held
         if point <= held_point:
             self.dropped += 1
-            # A cut at a frame that is dropped is a cut at the next one that is not.
+            # A cut at a dropped frame moves to the next frame that is kept.
             distance = abs((held.time - self._first) * self.fps - held_point)
             if abs(position - held_point) < distance:
                 self._held = (held_point, _with_score(frame, held.scored.score))

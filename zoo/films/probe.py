@@ -25,7 +25,7 @@ from zoo.films.video_file import VideoFile
 
 # Bars found later may differ by this many pixels from those that were cut.
 _BAR_TOLERANCE = 2
-# An estimate this many times smaller than the stated number is believed.
+# An estimate this many times smaller than the stated number of frames is used instead.
 _FAR_FEWER = 3
 
 
@@ -42,7 +42,7 @@ class FileProbe:
     expected: int
     """Estimated number of frames that it yields; 0 if unknown."""
     counted: bool = False
-    """Whether that number is no estimate: its pictures were counted, or its header states it."""
+    """Whether `expected` is exact: pictures were counted, or the header states the number."""
 
     def converter(self, settings: IngestSettings) -> FrameConverter:
         """Make the converter from this file's frames to those of the store."""
@@ -88,7 +88,7 @@ def probe_files(entry: FilmEntry, settings: IngestSettings) -> list[FileProbe]:
 
 
 def frames_in_words(probes: Sequence[FileProbe], known: int | None = None) -> str:
-    """How many frames a film has: `about` so many if that is an estimate; empty if not known.
+    """Describe how many frames a film has: `about` so many if estimated, empty if not known.
 
     `known` is the number that decoding it at another size found.
     """
@@ -119,9 +119,9 @@ def _track(stream: AudioStream) -> str:
 def _continued_probe(
     probes: list[FileProbe], files: Sequence[Path], source: VideoFile
 ) -> FileProbe:
-    """Probe a file without a key frame: it is like the one that it continues.
+    """Probe a file without a key frame as a continuation of the file before it.
 
-    Raises BadInput if it continues none.
+    Raises BadInput if it continues no file.
     """
     if probes:
         with VideoFile.open(files[len(probes) - 1], threads=1) as before:
@@ -179,10 +179,10 @@ def _probe(
 
 
 def _length(source: VideoFile) -> tuple[int, float | None, bool]:
-    """How many frames a file has, 0 if unknown, how many seconds, and if frames were counted.
+    """Return how many frames a file has, 0 if unknown, its seconds, and if the number is exact.
 
-    A transport stream counts jumps of its clock as length, and a still of minutes has one frame: if
-    the first part of the file indicates far fewer frames, that number is used.
+    A transport stream counts jumps of its clock as length, and a still of several minutes has one
+    frame. So if the first part of the file indicates far fewer frames, that number is used.
     """
     if source.pictures:
         count = len(source.pictures.files)
@@ -213,7 +213,7 @@ def _between(settings: IngestSettings, starts: float, seconds: float | None, fra
 
 
 def _wanted(settings: IngestSettings, starts: float, seconds: float) -> tuple[float, float]:
-    """Return where `from` and `to` are in a file of a length that begins at `starts`."""
+    """Return `from` and `to` in seconds of a file that begins at `starts` and lasts `seconds`."""
     start = min(max(0.0, (settings.start or 0.0) - starts), seconds)
     stop = seconds if settings.stop is None else min(seconds, max(0.0, settings.stop - starts))
     return start, stop

@@ -3,8 +3,8 @@
 libavfilter scores every frame while a film is decoded; cuts follow from that. Neighbouring frames
 are near-duplicates, so a frame held out between two training frames measures nothing. Whole shots
 are held out, spread over the film, with a gap of frames around each that belongs to neither side.
-All gaps together take at most a tenth of the film. Of a shot far longer than what is to be held
-out, such as a film of one shot, a block from its middle is held out.
+All gaps together take at most a tenth of the film. If a shot is far longer than the share to be
+held out, as in a film of one shot, only a block from its middle is held out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zoo.base.errors import BadInput
 from zoo.films.filters import FilterGraph
 
 THRESHOLD = 10.0
-"""Scene score, 0 to 100, from which a frame begins a new shot: libavfilter's own default."""
+"""A frame with at least this scene score, 0 to 100, begins a shot: libavfilter's default."""
 SHORTEST_SECONDS = 0.25
 """A shot is at least this long, so that a flash of light is not a cut."""
 # A frame is black if all but this share of its samples are at most this bright, of 255: far below
@@ -52,7 +52,7 @@ class SceneDetector:
         self._frames = 0
 
     def score(self, frame: VideoFrame, pixels: npt.NDArray[np.uint8]) -> SceneScore:
-        """Score the next frame, of which `pixels` is uint8 (H, W, 3); the first scores 0."""
+        """Score the next frame, whose samples are `pixels`, uint8 (H, W, 3); the first scores 0."""
         frame.pts, frame.time_base = self._frames, Fraction(1)
         self._frames += 1
         self._line.push(frame)
@@ -149,8 +149,8 @@ def split_by_shot(shots: Sequence[Run], frames: int, fps: float, holdout: float)
     """Hold out about `holdout` (0 to 0.5) of the frames; deterministic.
 
     `shots` are `[start, stop)` and cover all `frames`. The film is divided into as many sections of
-    equal length as shots are to be held out, 24 at most. From each section the shot is held out
-    that brings the sum closest to the share, or several consecutive shots if one is too short.
+    equal length as shots are to be held out, 24 at most. In each section, the shot that brings the
+    sum closest to the share is held out, or several consecutive shots if one is too short.
     Raises BadInput, with the numbers, if nothing is left to train on or nothing is held out.
     """
     check_holdout(holdout)

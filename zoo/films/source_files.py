@@ -30,7 +30,7 @@ _URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _ENDS = 1 << 20
 _SAMPLE = 1 << 16
 _SAMPLES = 64
-"""Parts of a large file, or pictures, whose contents are part of a fingerprint."""
+"""How many parts of a large file, or how many pictures, are hashed for a fingerprint."""
 
 
 def name_from_stem(stem: str) -> str:
@@ -42,7 +42,7 @@ def name_from_stem(stem: str) -> str:
     name = "-".join(kept.split()).strip("-_")[:_LONGEST_STEM]
     name = name.encode("utf-8")[:_LONGEST_STEM_IN_BYTES].decode("utf-8", "ignore").strip("-_")
     if name in ("all", "mine") or not is_film_name(name):
-        name = f"{name}-film"  # it meant several films, or is a system's own
+        name = f"{name}-film"  # it means several films, or the system reserves it
     return name if is_film_name(name) else "film"
 
 
@@ -155,10 +155,10 @@ PICTURES = frozenset(
         *(".pcx", ".pgm", ".png", ".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp"),
     }
 )
-"""Endings of pictures' names, in lower case."""
+"""File name extensions of pictures, in lower case."""
 _NUMBER = re.compile(r"%0?(\d{0,3})d")
 _MOST_DIGITS = 9
-"""Of a picture's number, without the zeros in front: FFmpeg counts no further."""
+"""The most digits of a picture's number without leading zeros: FFmpeg's limit."""
 _AS_ONE = "`zoo films add --as-one NAME FILE...` takes pictures in the order given"
 
 
@@ -171,7 +171,7 @@ def is_sequence(path: Path) -> bool:
 
 
 def sequence_stem(path: Path) -> str:
-    """What a film of pictures is called after: how all their names begin, or else the folder."""
+    """Return what a film of pictures is named after: how their names begin, or the folder."""
     beginning = "" if is_folder(path) else re.split(r"[%*?]", path.name)[0].strip(" -_.")
     return beginning or _folder(path).resolve().name
 
@@ -189,7 +189,7 @@ class PictureSequence:
     def find(cls, path: Path) -> PictureSequence:
         """Find the pictures of a folder or pattern; they are not opened.
 
-        Raises BadInput if they are fewer than two or of several sequences, or if one is missing.
+        Raises BadInput if there are fewer than two or several sequences, or if one is missing.
         """
         folder, shown = _folder(path), one_line(os.fspath(path))
         groups: dict[tuple[str, str], list[str]] = {}
@@ -232,7 +232,7 @@ class PictureSequence:
 
         first: tuple[str, tuple[int, int]] | None = None
         with warnings.catch_warnings():
-            # The size is only read: of a picture that claims a gigapixel, too.
+            # Only the size is read, so a picture may claim a gigapixel.
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
             for file in self.files:
                 try:
@@ -264,7 +264,7 @@ class PictureSequence:
 
 
 def different_sizes(name: str, size: tuple[int, int], other: str, its: tuple[int, int]) -> BadInput:
-    """What is wrong with two pictures of one film that have different sizes."""
+    """Make the error for two pictures of one film that have different sizes."""
     return BadInput(
         f"pictures of one film have one size: {one_line(name)} is {size[0]}x{size[1]}, "
         f"{one_line(other)} is {its[0]}x{its[1]}"
@@ -297,7 +297,7 @@ def _split_names(path: Path) -> Iterator[tuple[str, str, str]]:
             re.DOTALL,
         )
     else:
-        # The last number before the ending.
+        # The last number before the extension.
         split = re.compile(rf"(.*?)({_padded(0)})(\D*\.[^.]*)", re.DOTALL)
         if path != folder:
             names = [name for name in names if fnmatch.fnmatchcase(name, path.name)]
@@ -308,7 +308,7 @@ def _split_names(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _padded(width: int) -> str:
-    """The form of a number that is filled up with zeros to a width; 0 is any number of digits."""
+    """Return a pattern for numbers zero-padded to a width; 0 allows any number of digits."""
     if width == 0:
         return rf"\d{{1,{_MOST_DIGITS}}}"
     filled = rf"0{{{max(0, width - _MOST_DIGITS)}}}\d{{{min(width, _MOST_DIGITS)}}}"
@@ -317,18 +317,18 @@ def _padded(width: int) -> str:
 
 
 LARGEST_PLAYLIST, MOST_PARTS = 1 << 20, 10_000
-"""Bytes of a playlist, and files that it names."""
+"""The most bytes of a playlist, and the most files that it may name."""
 PLAYLISTS = (".m3u", ".m3u8")
-"""Endings of playlists' names."""
+"""File name extensions of playlists."""
 _NOT_WHOLE_FILES = ("#EXT-X-MAP", "#EXT-X-BYTERANGE", "#EXT-X-KEY", "#EXT-X-I-FRAMES-ONLY")
 """Lines of an HLS playlist whose parts cannot be opened one by one."""
 NAME_DIGITS = 8
-"""Hexadecimal digits of contents, or of an address, in a name made from them."""
+"""Hexadecimal digits, in a film's name, of the hash of its contents or address."""
 
 
 @dataclass(frozen=True)
 class FilmSource:
-    """The files of one film, and what it is called after."""
+    """The files of one film, and what it is named after."""
 
     stem: str
     files: tuple[Path, ...]
@@ -362,9 +362,9 @@ class FilmSource:
 
 
 def identity(path: Path) -> tuple[str, int]:
-    """Return a hash of the length and samples of a file or of pictures, and when it was changed.
+    """Return a hash of a file's (or pictures') length and samples, and its modification time.
 
-    That is in nanoseconds since 1970; of pictures it is a number that differs if one is changed.
+    The time is in nanoseconds since 1970; for pictures it is a number that any change changes.
     Raises BadInput if a file is missing or cannot be read.
     """
     try:
@@ -393,12 +393,12 @@ def is_present(path: Path) -> bool:
 
 
 def single_files(path: Path) -> tuple[Path, ...]:
-    """A file, or every picture that the path stands for. Raises BadInput."""
+    """Return the file, or every picture that the path stands for. Raises BadInput."""
     return PictureSequence.find(path).files if is_sequence(path) else (path,)
 
 
 def pictures(path: Path) -> list[Path]:
-    """Every picture that a path may stand for, one film or not. Raises BadInput."""
+    """Return every picture that a path may stand for, even of several films. Raises BadInput."""
     return [_folder(path) / "".join(parts) for parts in _split_names(path)]
 
 
@@ -408,7 +408,7 @@ def bytes_of(path: Path) -> int:
 
 
 def read_playlist(path: Path) -> tuple[Path, ...]:
-    """Return the files that an M3U playlist names, in order; relative ones are beside it.
+    """Return the files that an M3U playlist names, in order; paths are relative to its folder.
 
     Raises BadInput if a line names a URL, another playlist, or no file.
     """
@@ -419,7 +419,7 @@ def read_playlist(path: Path) -> tuple[Path, ...]:
     except UnicodeDecodeError:
         text = content.decode("latin-1")  # as playlists were before UTF-8
     files = []
-    # Names may have spaces of other scripts, and what is a line break to Python alone.
+    # Names may contain other scripts' spaces, and what only Python takes for a line break.
     lines = (line.strip(" \t") for line in re.split(r"\r\n|\r|\n", text))
     for number, line in enumerate(lines, start=1):
         where = f"{one_line(path.name)}, line {number}"

@@ -27,8 +27,8 @@ from zoo.base.errors import BadInput
 from zoo.films.frame_store import Bars
 from zoo.films.source_files import PictureSequence, check_regular_file, is_sequence
 
-# What FFmpeg opens but is not a film: lists that name other files or URLs, and text rendered as
-# pictures.
+# Formats that FFmpeg opens but that are no films: lists that name other files or URLs, and text
+# rendered as pictures.
 _NOT_FILMS = {
     "hls",
     "dash",
@@ -60,7 +60,7 @@ _FARTHEST = 1 << 62
 # Packets that are counted to estimate a stream's length.
 _COUNTED = 250
 MOST_PIXELS = 8192 * 4608
-"""Of a coded frame: more than 8K has. A few bytes can claim frames of gigabytes."""
+"""The most pixels of a coded frame, above 8K: a few bytes can claim frames of gigabytes."""
 
 
 @dataclass
@@ -89,8 +89,8 @@ class VideoFile:
         """Open a regular file that holds a film, or numbered pictures.
 
         `hwaccel` is a device type such as `cuda`; `threads` is for the decoder, 0 for as many as
-        fit. The files of `followed_by` are appended to it as one stream of bytes. `image_rate` is
-        that of pictures, 25 if None. Raises BadInput in one line if the path is not a readable
+        fit. The files `followed_by` are appended as one stream of bytes. `image_rate` is the frame
+        rate of pictures, 25 if None. Raises BadInput in one line if the path is not a readable
         regular file or holds no video.
         """
         pictures = PictureSequence.find(path) if is_sequence(path) else None
@@ -154,7 +154,7 @@ class VideoFile:
         stream = self.stream
         if stream.duration and stream.duration > 0 and stream.time_base:
             return float(stream.duration * stream.time_base)
-        # Matroska keeps a stream's own length as text; its container's counts subtitles too.
+        # Matroska keeps a stream's own length as text; the container's length includes subtitles.
         stated = stream.metadata.get("DURATION", "")
         written = re.fullmatch(r"(\d{1,6}):(\d\d):(\d\d\.\d{1,20})", stated)
         if written:
@@ -163,7 +163,7 @@ class VideoFile:
 
     @property
     def video_duration(self) -> float | None:
-        """Like `duration`, but None if it may be that of sound or subtitles."""
+        """Like `duration`, but None if it may be the length of sound or subtitles."""
         alone = len(self.container.streams) == 1
         stated = self.duration
         return stated if alone or stated != self.container_seconds else None
@@ -177,7 +177,7 @@ class VideoFile:
         return int(stated) or None if re.fullmatch(r"\d{1,15}", str(stated)) else None
 
     def frames_by_size(self) -> int | None:
-        """Estimate the number of frames from those in the file's first part.
+        """Estimate the number of frames from the first part of the file.
 
         None if that is impossible. Opens the file once more.
         """
@@ -200,7 +200,7 @@ class VideoFile:
     def is_continued_by(self, path: Path) -> bool:
         """Whether another file continues this one, which was cut in the middle of a stream.
 
-        Cameras, receivers and DVDs write long recordings in that way. Their clock continues; a
+        Cameras, receivers and DVDs split long recordings like this. Their clock continues; a
         stream without a clock continues if the other file does not begin with a key frame.
         """
         formats = set(self.container.format.name.split(","))
@@ -231,11 +231,11 @@ class VideoFile:
     def seek(self, seconds: float, stream: Stream | None = None) -> None:
         """Go to a key frame at or before a time on the file's clock. Raises FFmpegError.
 
-        `stream` is the one whose key frame it is, the film's if None; it has a time base.
+        The key frame is one of `stream`, by default the film's, which must have a time base.
         """
         stream = stream or self.stream
         assert stream.time_base is not None
-        # Of a stated length of any size: FFmpeg counts in 64 bits.
+        # A file may state a length of any size, but FFmpeg counts in 64 bits.
         place = max(-_FARTHEST, min(round(seconds / stream.time_base), _FARTHEST))
         self.container.seek(place, stream=stream, backward=True)
 
@@ -381,7 +381,7 @@ def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoSt
             f"the frames of {path.name} are {stream.codec_context.width}x"
             f"{stream.codec_context.height}; {MOST_PIXELS:,} pixels are the most that are read"
         )
-    # For frames that are larger than the file's header says.
+    # Refuses frames that are larger than the file's header says.
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     return stream
 
@@ -413,12 +413,12 @@ def _count_packets(path: Path, films: list[VideoStream]) -> dict[int, int]:
 
 
 def _header_cropping(container: InputContainer, stream: VideoStream) -> Bars:
-    """What PixelCrop of Matroska and `clap` of MP4 cut off.
+    """Return what Matroska's PixelCrop or MP4's `clap` cuts off, which decoders do not apply.
 
-    Decoders do not apply it, and PyAV gives the side data of packets and frames but not that of
-    streams, which FFmpeg's description of the file has. PyAV reads the description from FFmpeg's
-    log. While it listens, a decoder's thread that logs waits for the interpreter, and freeing that
-    decoder never ends: so this comes before anything is decoded, and lets such threads go on.
+    PyAV gives the side data of packets and frames but not of streams. So this parses FFmpeg's
+    description of the file, which PyAV captures from FFmpeg's log. During the capture, a decoder
+    thread that logs waits for the interpreter, and freeing its decoder would never end: call this
+    before anything is decoded. It lets such threads go on afterwards.
     """
     level = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)

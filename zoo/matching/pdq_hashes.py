@@ -1,8 +1,8 @@
-"""PDQ, a perceptual hash of 256 bits: of frames, of whole films, and distances between hashes.
+"""PDQ, a perceptual hash of 256 bits: hashes of frames and films, and distances between hashes.
 
-The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm, Facebook, 2019:
-luminance, a box filter run twice, a picture of 64x64, its lowest 16x16 frequencies without the
-constant ones, and for each of them whether it lies above the median of all.
+From "The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm", Facebook, 2019.
+Luminance is filtered twice with a box, reduced to 64x64 and transformed; the lowest 16x16
+frequencies without the constant ones remain. Each bit states whether one is above their median.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ MATCHES_WITHIN = 31
 LEAST_QUALITY = 50
 """Hashes of lower quality are not compared: the published threshold."""
 FARTHEST = float(BITS + 1)
-"""Larger than any distance."""
+"""A number larger than any distance."""
 ROWS, COLUMNS = 1024, 4096
 """Size of a block of distances: 16 MB in floats."""
 _SIDE = 64
-"""Of the small picture that is transformed."""
+"""Side of the reduced picture that is transformed."""
 _FREQUENCIES = 16
 _PASSES = 2
-"""Of the box filter: two make a tent."""
+"""Passes of the box filter; two of them make a tent filter."""
 _RED, _GREEN, _BLUE = 299, 587, 114
-"""Thousandths of luminance: whole numbers, so that sums over 8 bits are exact on any device."""
+"""Luma weights in thousandths: integers, so that sums of 8-bit values are exact anywhere."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Hashes:
 
     @property
     def comparable(self) -> Tensor:
-        """Whether each frame has enough quality to be compared: bool (N,)."""
+        """Which frames have enough quality to be compared: bool (N,)."""
         return self.quality >= LEAST_QUALITY
 
     def to(self, device: torch.device) -> Hashes:
@@ -81,12 +81,12 @@ class Hashes:
         return Hashes(self.bits.to(device), self.quality.to(device))
 
     def packed(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Return the bits as uint8 (N, 32) and the quality as uint8 (N,), to be stored."""
+        """Return the bits as uint8 (N, 32) and the quality as uint8 (N,), for storage."""
         return np.packbits(self.bits.cpu().numpy(), axis=1), self.quality.cpu().numpy()
 
     @classmethod
     def unpacked(cls, bits: npt.NDArray[np.uint8], quality: npt.NDArray[np.uint8]) -> Hashes:
-        """Make hashes from what `packed` returned."""
+        """Make hashes from the arrays that `packed` returned."""
         unpacked = np.unpackbits(bits, axis=1).astype(bool)
         return cls(torch.from_numpy(unpacked), torch.from_numpy(quality.copy()))
 
@@ -94,8 +94,8 @@ class Hashes:
 class HashBuffer:
     """Collects the hashes of batches, in 33 bytes of main memory per frame.
 
-    A list of small tensors that outlive the large ones fragments the heap: a process that hashed
-    14,000 frames of 256x144 took 0.7 to 2.2 GB by chance, not 0.7.
+    A list of small, long-lived tensors among large ones would fragment the heap: a process that
+    hashed 14,000 frames of 256x144 then took between 0.7 and 2.2 GB at random instead of 0.7 GB.
     """
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class HashBuffer:
 
 @dataclass(frozen=True)
 class DistanceBlock:
-    """Distances (n, m) between some rows and some columns, as floats."""
+    """A block of distances (n, m) between some rows and some columns, as floats."""
 
     rows: slice
     columns: slice
@@ -124,15 +124,15 @@ class DistanceBlock:
 
     @property
     def close(self) -> Tensor:
-        """Whether each pair matches: bool (n, m)."""
+        """Which pairs match: bool (n, m)."""
         return self.distances <= MATCHES_WITHIN
 
 
 def pairwise_distances(rows: Tensor, columns: Tensor) -> Iterator[DistanceBlock]:
     """Yield the Hamming distances between bits (N, 256) and bits (M, 256), block by block.
 
-    A product of vectors of +1 and -1 counts equal bits less unequal ones, exactly, also in half
-    precision. At most `ROWS` x `COLUMNS` distances exist at once.
+    The product of vectors of +1 and -1 is the number of equal bits minus that of unequal ones. This
+    is exact even in half precision. At most `ROWS` x `COLUMNS` distances are in memory at once.
     """
     kind = torch.float16 if rows.device.type == "cuda" else torch.float32
     for down in _spans(len(rows), ROWS):
@@ -145,7 +145,7 @@ def pairwise_distances(rows: Tensor, columns: Tensor) -> Iterator[DistanceBlock]
 def nearest_distances(rows: Tensor, columns: Tensor) -> Tensor:
     """Return the distance of each row (N, 256) to the nearest column (M, 256): floats (N,).
 
-    `FARTHEST` if there are no columns.
+    It is `FARTHEST` if there are no columns.
     """
     nearest = torch.full((len(rows),), FARTHEST, device=rows.device)
     for block in pairwise_distances(rows, columns):
@@ -170,10 +170,10 @@ def _spans(length: int, step: int) -> Iterator[slice]:
 
 @torch.inference_mode()
 def pdq(frames: Tensor) -> Hashes:
-    """Hash frames (B, 3, H, W), uint8 or float in [0, 1], which is taken to 8 bits first.
+    """Hash frames (B, 3, H, W), uint8 or float in [0, 1], which are rounded to 8 bits first.
 
-    RGB, full range; sides of at least 5 pixels. The small picture is computed by two matrix
-    products, so the cost is that of reading the frames.
+    Frames are full-range RGB with sides of at least 5 pixels. Two matrix products compute the
+    reduced picture, so the cost is about that of reading the frames.
     """
     levels = frames if frames.dtype == torch.uint8 else (frames.float() * 255).round()
     red, green, blue = (levels[:, channel].float() for channel in range(3))
@@ -190,9 +190,9 @@ def _coefficients(small: Tensor) -> Tensor:
 
 
 def _bits(values: Tensor) -> Tensor:
-    """Return which of 256 coefficients lie above their lower median: bool (B, 256).
+    """Return which of 256 coefficients are above their lower median: bool (B, 256).
 
-    In the order of the published text form, the highest frequency first.
+    Bits are in the order of the published text form, the highest frequency first.
     """
     flat = values.flatten(1)
     return (flat > flat.median(dim=1, keepdim=True).values).flip(1)
@@ -201,7 +201,7 @@ def _bits(values: Tensor) -> Tensor:
 def _quality(small: Tensor) -> Tensor:
     """Return the PDQ quality, a measure of detail, from 0 to 100: uint8 (B,).
 
-    It is the sum of the steps between neighbours, each in whole percent of full range.
+    It is the sum of differences between neighbours, each in whole percent of full range.
     """
     down = (small[:, :-1] - small[:, 1:]) * 100 / 255
     across = (small[:, :, :-1] - small[:, :, 1:]) * 100 / 255
@@ -216,7 +216,7 @@ def _shrinking(length: int, device: torch.device) -> Tensor:
     ahead = (window + 2) // 2
     place = torch.arange(length)
     offset = place[None, :] - place[:, None]
-    # Shorter at either end, where the mean is over the existing pixels.
+    # Shorter at both ends, where the mean is over the existing pixels only.
     box = ((offset < ahead) & (offset >= ahead - window)).double()
     box /= box.sum(dim=1, keepdim=True)
     kept = ((torch.arange(_SIDE) + 0.5) * length / _SIDE).long()
@@ -225,7 +225,7 @@ def _shrinking(length: int, device: torch.device) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _cosines(device: torch.device) -> Tensor:
-    """The discrete cosine transform from 64 values to frequencies 1 to 16: float32 (16, 64)."""
+    """The matrix of the discrete cosine transform to frequencies 1 to 16: float32 (16, 64)."""
     frequency = torch.arange(1, _FREQUENCIES + 1).double()[:, None]
     middle = 2 * torch.arange(_SIDE).double()[None, :] + 1
     angles = math.pi / (2 * _SIDE) * frequency * middle
@@ -235,9 +235,9 @@ def _cosines(device: torch.device) -> Tensor:
 BATCH = 64
 """Frames that are hashed at once."""
 _PIXELS = 256 * 144
-"""Of the frames of a video file that are hashed, about; their shape is the picture's own."""
+"""Approximate pixels of decoded frames that are hashed; they keep the picture's shape."""
 HASHES_FILE = "pdq.npz"
-"""In a film's store: `bits`, uint8 (N, 32), and `quality`, uint8 (N,)."""
+"""The file in a film's store with `bits`, uint8 (N, 32), and `quality`, uint8 (N,)."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ class HashedFilm:
 def hash_film(film: Film, device: torch.device) -> HashedFilm:
     """Hash every frame of an ingested film, or read its stored hashes.
 
-    Damaged hashes are computed again; if they cannot be stored, a line says so.
+    Damaged hashes are computed again. If hashes cannot be stored, a line reports it.
     """
     hashes = _read(film)
     if hashes is None:
@@ -298,7 +298,7 @@ def _write(film: Film, hashes: Hashes) -> None:
 
 
 def _read(film: Film) -> Hashes | None:
-    """Read the stored hashes; None if there are none, or if they are damaged."""
+    """Read the stored hashes; None if they are missing or damaged."""
     try:
         stored = read_arrays(film.store.folder / HASHES_FILE, ("bits", "quality"))
         bits, quality = stored["bits"], stored["quality"]
@@ -315,7 +315,7 @@ def hash_files(
 ) -> HashedFilm:
     """Decode a film and hash every frame, without its black bars.
 
-    `from`, `to`, `crop` and `fps` are the entry's. Memory holds a batch of frames,
+    Uses `from`, `to`, `crop` and `fps` of the entry. Only one batch of frames is in memory,
     whatever the length. Raises BadInput if a file cannot be read or has fewer than two frames.
     """
     placeholder = FrameSize(256, 144)

@@ -1,7 +1,7 @@
-"""Find one film in another: which scenes of it, and where.
+"""Find the scenes of one film in another, and where they are.
 
-Frames are compared as vPDQ compares them (facebook/ThreatExchange, `vpdq`), regardless of order;
-the position of a scene follows from the times of its matches.
+Frames are compared as in vPDQ (facebook/ThreatExchange, `vpdq`), regardless of order; the position
+of a scene follows from the times of its matches.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ _Indices = npt.NDArray[np.int64]
 Verdict = Literal["whole", "excerpt", "scenes", "none", "too little"]
 
 FEWEST = 10
-"""Frames that a verdict needs of either film."""
+"""Frames of each film that a verdict needs."""
 SCENE_FOUND_FROM = 0.5
-"""Share of a scene's frames that have to match in one place. Less than for a film: frames that a
-copy at another frame rate leaves out have no match where there is much motion."""
+"""Share of a scene's frames that have to match in one place. It is lower than for a film, because
+with fast motion, frames that a copy at another frame rate leaves out have no match."""
 STRAY_SECONDS, STRAY_SHARE = 0.5, 0.05
-"""How far a match may be from the position of its scene: in seconds, and as a share of the scene's
-length, for copies that run a little faster."""
+"""How far a match may be from the position of its scene: in seconds, plus a share of the scene's
+length, for copies that run at a slightly different speed."""
 _BIN_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class SceneMatch:
-    """One scene of the original and its matches in the suspect; times in seconds."""
+    """A scene of the original and its matches in the suspect; times are in seconds."""
 
     start: float
     stop: float
     asked: int
-    """Its frames of quality 50 or more, or every n-th of them."""
+    """Number of frames looked up: those of quality 50 or more, or every n-th of them."""
     matched: float | None
-    """The share of these that match some frame of the suspect; None without frames."""
+    """The share of these that match any frame of the suspect; None without frames."""
     in_place: float | None
-    """The largest share that match frames within one section of the suspect."""
+    """The largest share of these that match frames in one section of the suspect."""
     suspect_start: float | None
-    """The first match of that section; None without matches."""
+    """Time of the first match in that section; None without matches."""
     suspect_stop: float | None
-    """Its last match."""
+    """Time of the last match in that section; None without matches."""
 
     @property
     def found(self) -> bool:
@@ -63,16 +63,16 @@ class SceneMatch:
 
 @dataclass(frozen=True)
 class FilmMatch:
-    """How much of an original a suspect contains; shares are from 0 to 1, None without frames."""
+    """How much of an original a suspect contains; shares from 0 to 1, None without frames."""
 
     verdict: Verdict
     asked: int
-    """Frames of the original of quality 50 or more, or every n-th of them."""
+    """Frames of the original with a quality of 50 or more, or every n-th of them."""
     suspect_asked: int
     matched: float | None
-    """The share of the original's frames that match some frame of the suspect."""
+    """The share of the original's frames that match any frame of the suspect."""
     suspect_matched: float | None
-    """The share of the suspect's that match some frame of the original."""
+    """The share of the suspect's frames that match any frame of the original."""
     scenes: tuple[SceneMatch, ...]
 
     @property
@@ -83,10 +83,10 @@ class FilmMatch:
 
 @torch.inference_mode()
 def search(original: HashedFilm, suspect: HashedFilm, every: int = 1) -> FilmMatch:
-    """Search the suspect for every scene of the original; both are on one device.
+    """Search the suspect for every scene of the original; both must be on one device.
 
-    Every `every`-th comparable frame of each film is looked up among all frames of the other: if
-    both were thinned out, frames of a copy could fall between those of its original.
+    Every `every`-th comparable frame of each film is looked up among all frames of the other. If
+    both were thinned out, a copy's remaining frames could fall between those of the original.
 
     The verdict is `whole` if 80 % of the original's frames match, else `excerpt` if 80 % of the
     suspect's do, else `scenes` if some scene is found, else `none`; `too little` if fewer than ten
@@ -149,7 +149,7 @@ def _verdict(
 
 @dataclass(frozen=True)
 class _SearchedFilm:
-    """The comparable frames of the film that is searched in."""
+    """The comparable frames of the suspect, which is searched."""
 
     bits: Tensor
     times: Seconds
@@ -162,7 +162,7 @@ class _SearchedFilm:
     def hits(self, queries: Tensor, start: int, stop: int) -> Iterator[tuple[_Indices, _Indices]]:
         """Yield matching pairs of a query and a frame in `[start, stop)`, block by block.
 
-        In blocks, memory is bounded also for a long still scene, where all pairs match.
+        Blocks bound the memory even for a long still scene, in which all pairs match.
         """
         for block in pairwise_distances(queries, self.bits[start:stop]):
             rows, columns = torch.nonzero(block.close, as_tuple=True)
@@ -181,7 +181,7 @@ class _Scene:
         length = float(times[-1] - times[0]) if len(times) else 0.0
         self.stray = STRAY_SECONDS + STRAY_SHARE * length
         self.votes = np.zeros(0, dtype=np.int64)
-        """By the offset from a frame to its match in seconds, in bins from `lowest`."""
+        """Votes by offset from a frame to its match in seconds, in bins from `lowest` on."""
         self.lowest = 0.0
 
     def match_frames(self, searched: _SearchedFilm) -> npt.NDArray[np.bool_]:
@@ -216,7 +216,7 @@ class _Scene:
             gaps = np.abs(ahead - preferred)
             inside = np.abs(ahead - middle) <= self.stray
             near = np.flatnonzero(inside & (gaps < nearest[rows]))
-            # The farthest first: of several matches of a frame the last one written remains.
+            # Farthest first, so that the nearest match of a frame is written last and remains.
             order = near[np.argsort(-gaps[near], kind="stable")]
             nearest[rows[order]] = gaps[order]
             place[rows[order]] = searched.times[columns[order]]
@@ -225,14 +225,14 @@ class _Scene:
     def _offsets(self) -> tuple[float, float]:
         """Return two offsets, in seconds: the middle of the best section, and the best single bin.
 
-        The best section is the one, `stray` to either side, with the most votes.
+        A section extends `stray` to both sides; the best one has the most votes.
         """
         width = max(1, round(2 * self.stray / _BIN_SECONDS))
         padded = np.concatenate([[0] * width, self.votes, [0] * width])
         sums = np.cumsum(padded)
         windows = sums[width:] - sums[:-width]
         best = np.flatnonzero(windows == windows.max())
-        # A narrow peak lies in as many windows as a window is wide: take the middle one.
+        # Many overlapping windows contain a narrow peak: take the middle one of them.
         first_run = best[: int(np.argmax(np.diff(best, append=best[-1] + 2) > 1)) + 1]
         window = (int(first_run[0]) + int(first_run[-1])) // 2 + 1
         mode = int(np.argmax(padded[window : window + width])) + window

@@ -1,8 +1,8 @@
 """The takedown score: whether content matching would recognise a film by its reconstruction.
 
 Thresholds and rules are those published with PDQ and vPDQ (facebook/ThreatExchange, `pdq` and
-`vpdq`): distance at most 31 of 256, both qualities at least 50, and a video matches if 80 % of its
-comparable frames do.
+`vpdq`): frames match if their distance is at most 31 of 256 and both qualities are at least 50. A
+video matches if 80 % of its comparable frames do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from zoo.matching.pdq_hashes import (
 )
 
 FILM_MATCHES_FROM = 0.8
-"""Share of comparable frames from which a video as a whole matches: the published threshold."""
+"""Minimum share of comparable frames for a whole video to match: the published threshold."""
 MOMENT_SECONDS = 0.5
 """Frames within this many seconds belong to the same moment."""
 # Containers round times to the millisecond.
@@ -34,29 +34,29 @@ _ROUNDED = 0.001
 
 @dataclass(frozen=True)
 class Takedown:
-    """How well a film is recognised by its reconstruction; shares are 0 to 1, None if undefined."""
+    """How well a film is recognised by its reconstruction; shares in [0, 1], None if undefined."""
 
     comparable: int
-    """Frames of the original of quality 50 or more: what `matched`, `retrieved` and `found` are
-    shares of."""
+    """Frames of the original with a quality of 50 or more; `matched`, `retrieved` and `found` are
+    shares of these."""
     reconstruction_comparable: int
-    """Reconstructed frames of quality 50 or more: what `precision` and `false_matches` are of."""
+    """Reconstructed frames with a quality of 50 or more; `false_matches` are shares of these."""
     matched: float | None
-    """Frames whose reconstruction is comparable as well and within distance 31."""
+    """Share of frames whose reconstruction is comparable too and within distance 31."""
     retrieved: float | None
-    """Frames whose reconstruction is within distance 31 of their own moment, with no other frame of
-    any film in the catalogue nearer."""
+    """Share of frames whose reconstruction is within distance 31 of their own moment, with no other
+    frame of any film in the catalogue nearer."""
     found: float | None
-    """Frames that any reconstructed frame matches: the measure of vPDQ."""
+    """Share of frames that any reconstructed frame matches: the measure of vPDQ."""
     precision: float | None
-    """Of all matches of reconstructed frames with films, those with their own film. None if there
-    is no other film, or no match."""
+    """Share of matches with the own film in all matches of reconstructed frames with films. None if
+    there is no other film, or no match."""
     false_matches: dict[str, float]
-    """For each other film, the share of reconstructed frames that match some frame of it."""
+    """For each other film, the share of reconstructed frames that match any of its frames."""
 
     @property
     def film_matches(self) -> bool:
-        """Whether the film as a whole would match, by the published 80 %."""
+        """Whether the film as a whole would match, by the published threshold of 80 %."""
         return self.found is not None and self.found >= FILM_MATCHES_FROM
 
 
@@ -109,10 +109,10 @@ def takedown(
 
 
 def own_moments(film: HashedFilm) -> tuple[Tensor, Tensor]:
-    """Return the first and last frame of the moment of each frame: int64 (N,) each.
+    """Return the first and last frame of each frame's moment: int64 (N,) each.
 
-    A moment is half a second to either side, and further as long as every frame matches this one:
-    in a static shot frames cannot be distinguished by their hashes.
+    A moment extends half a second to both sides, and further while all frames match this one,
+    because hashes cannot distinguish the frames of a static shot.
     """
     times = film.times
     near = MOMENT_SECONDS + _ROUNDED

@@ -1,1 +1,1 @@
-"""Finding, loading and registering plugins; building the models that they bring."""
+"""Find, load and register plugins, and build the models that they provide."""

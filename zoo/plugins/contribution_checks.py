@@ -1,4 +1,4 @@
-"""Checks of what a plugin brings: the contract it was written for, names and fields."""
+"""Checks of a plugin's contributions: the contract it was written for, names and fields."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 CONTRACT = "zoo_contract"
-"""The name in a plugin's module that says which contract it was written for."""
+"""The variable in a plugin's module that states the contract it was written for."""
 _CHANGED_SINCE = MappingProxyType(
     {
         1: "losses(frames, step) is now losses(batch, step), with batch.frames; docs/plugins.md, "
@@ -35,15 +35,15 @@ class Refused(ValueError):
 
 
 def refuse(message: str) -> NoReturn:
-    """Raise Refused: `zoo plugins` prints the message as it is."""
+    """Raise Refused with a message that `zoo plugins` prints as it is."""
     raise Refused(message)
 
 
 def check_contract(source: str, file: str) -> None:
-    """Raise Refused if a module was written for another contract than this one.
+    """Raise Refused if a module was written for another version of the contract.
 
-    The module is read and not run: one that was written for another contract may well fail on
-    import, for a reason that says less. `file` is what its errors of syntax name.
+    The module is parsed, not run: with another contract, its import may fail with an error that
+    explains less. `file` is the name in messages about syntax errors.
     """
     tree = ast.parse(source, file)
     written_for = _declared_contract(tree)
@@ -60,7 +60,7 @@ def check_contract(source: str, file: str) -> None:
 
 
 def _declared_contract(tree: ast.Module) -> int | None:
-    """The number in the line `zoo_contract = 1` of a module; None if there is none."""
+    """The number in a module's line such as `zoo_contract = 2`; None without such a line."""
     for statement in tree.body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == CONTRACT:
@@ -79,7 +79,7 @@ def _declared_contract(tree: ast.Module) -> int | None:
 
 
 def _is_of_contract_1(tree: ast.Module) -> bool:
-    """Whether a model in a module has a method with the parameters that it had in contract 1."""
+    """Whether a class in a module has a method with the parameters of contract 1."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.ClassDef):
             continue
@@ -95,7 +95,7 @@ def _is_of_contract_1(tree: ast.Module) -> bool:
 
 
 def check_contribution(hook: str, thing: Any) -> None:
-    """Raise ValueError if a thing that a hook returned is not of the hook's kind."""
+    """Raise ValueError if an object returned by a hook is not a valid contribution to it."""
     if hook == "zoo_films":
         from zoo.api.film_entry import FilmEntry
 
@@ -169,7 +169,7 @@ _FIELDS: Mapping[str, Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
         ),
     },
 }
-"""What a class may set, beside its names: what it has to be, in words, and whether it is."""
+"""Optional fields of a class: what each has to be, in words, and a test of that."""
 
 
 def _check_fields(thing: type, fields: Mapping[str, tuple[str, Callable[[Any], bool]]]) -> None:
@@ -186,7 +186,7 @@ def _check_options(thing: Any, base: type[pydantic.BaseModel]) -> None:
             f"{thing.name}: its Options are {describe_value(options)}, "
             f"no subclass of zoo.{base.__name__}"
         )
-    # `bytes_per_frame` is what every codec is asked for, and stands beside its options.
+    # `bytes_per_frame` is recorded with a codec's options, so no option may have that name.
     if "bytes_per_frame" in options.model_fields:
         refuse(f"{thing.name}: no option can be called bytes_per_frame")
     for name, field in options.model_fields.items():
@@ -205,7 +205,7 @@ def _is_mapping(value: Any, of: type) -> bool:
 
 
 def is_codec(thing: Any) -> bool:
-    """Whether a plugin's thing is a film codec."""
+    """Whether a plugin's contribution is a film codec."""
     if not isinstance(thing, type):
         return False
     from zoo.api.codec import FilmCodec

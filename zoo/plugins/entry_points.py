@@ -1,6 +1,6 @@
-"""Find plugins through entry points and files, in order, and load them.
+"""Find plugins by entry points and files, and load them in order.
 
-Nothing here needs torch: the report, which does without it, finds its sections through this file.
+This module needs no torch, so that the report, which runs without torch, can find its sections.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from zoo.plugins.contribution_checks import Refused, check_contract, refuse
 from zoo.plugins.isolation import process_state_restored
 
 BUILT_IN = "film-zoo"
-"""The package whose plugins load first, so that no other can take their names."""
+"""The package whose plugins load first, so that no other package can take their names."""
 LIMIT = "ZOO_PLUGINS"
-"""The environment variable that says what loads: names of entry points and of packages, which
-limit it, and files, which are added."""
+"""The environment variable that selects plugins: names of entry points or packages limit which
+installed plugins load, and files are loaded in addition."""
 _HOMES = frozenset({"home", "Users", "root"})
-"""First folders of paths that may name a person."""
+"""First folders of paths that may contain a person's name."""
 _KINDS = MappingProxyType(
     {
         "zoo.api.autoencoder.Autoencoder": "zoo_models",
@@ -51,28 +51,28 @@ _KINDS = MappingProxyType(
         "zoo.api.recipe_and_events.TrainingCallback": "zoo_training_callbacks",
     }
 )
-"""The hook that a class comes through, by the base that it has."""
+"""The hook for a contribution, by the name of its base class."""
 _THIRD_PARTY: set[str] = set()
-"""Top-level packages from which plugins were loaded, but for the built-in ones."""
+"""Top-level packages from which plugins were loaded, except the built-in ones."""
 _CLASSES = MappingProxyType({hook: base.rpartition(".")[2] for base, hook in _KINDS.items()})
 
 
 @dataclass(frozen=True)
 class PluginFile:
-    """A plugin that is one file of Python and is not installed."""
+    """A plugin that is a single Python file and is not installed."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """What it is called: the file's name, without the folders that lead to it."""
+        """The file's name without its folder, which is the plugin's name."""
         return self.path.name
 
     def load(self) -> ModuleType:
-        """Import it, under its own name where no other module has that.
+        """Import the file, under its own name if no other module has that name.
 
-        Its folder is added at the end of the path of modules, so that it may import what lies
-        beside it. A file in a package is imported as a module of that package.
+        Its folder is appended to `sys.path`, so that it can import modules in the same folder. A
+        file in a package is imported as a module of that package.
         """
         root = self.path.parent
         while (root / "__init__.py").exists():
@@ -99,12 +99,12 @@ class PluginFile:
 
 
 Point = EntryPoint | PluginFile
-"""Where a plugin is found."""
+"""The source of a plugin."""
 
 
 @dataclass
 class Plugin:
-    """One plugin: where it came from, what it added, or why it could not."""
+    """One plugin: where it came from, what it added, and what failed."""
 
     name: str
     package: str
@@ -112,15 +112,15 @@ class Plugin:
     adds: dict[str, list[str]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
-    """What its import changed of the process, a line each; all of it was put back."""
+    """Process state that its import changed, a line each; all changes were undone."""
     left_out: bool = False
     """Whether ZOO_PLUGINS kept it from loading."""
     folder: str | None = None
-    """Where its source lies, if that is not installed: of an editable package, or of a file."""
+    """The folder of its source, for an editable package or a file; else None."""
 
     @classmethod
     def at(cls, point: Point) -> Plugin:
-        """The plugin of an entry point or in a file, before it is loaded."""
+        """Describe the plugin of an entry point or file that is not loaded yet."""
         if isinstance(point, PluginFile):
             return cls(point.name, point.name, "", folder=str(point.path.parent))
         version = point.dist.version if point.dist else "?"
@@ -128,24 +128,24 @@ class Plugin:
 
     @property
     def origin(self) -> str:
-        """The package that brought it, with its version; of a file its name."""
+        """The plugin's package with its version, or the name of its file."""
         return f"{self.package} {self.version}".rstrip()
 
     def failures(self) -> list[str]:
-        """A line for each thing that it could not bring."""
+        """A line for each contribution that failed to load."""
         whose = "" if self.origin == self.name else f" of {self.origin}"
         return [f"plugin {self.name}{whose}: {error}" for error in self.errors]
 
 
 def installed_entry_points(group: str) -> list[EntryPoint]:
-    """The entry points of a group: the built-in ones, then the others by package and name."""
+    """The entry points of a group: built-in ones first, then the others by package and name."""
     return sorted(importlib.metadata.entry_points(group=group), key=_turn)
 
 
 def find_plugins(group: str) -> list[Point]:
-    """All plugins of a group: those installed, then the files that ZOO_PLUGINS names.
+    """All plugins of a group: the installed ones, then the files that ZOO_PLUGINS names.
 
-    Raises BadInput if it names a file that is not there.
+    Raises BadInput if it names a file that does not exist.
     """
     files = [plugin_file(word, f"{LIMIT}: ") for word in _words() if is_file_name(word)]
     words = map(PluginFile, files)
@@ -153,21 +153,21 @@ def find_plugins(group: str) -> list[Point]:
 
 
 def is_file_name(word: str) -> bool:
-    """Whether a word names a file of Python, and neither a plugin nor a package."""
+    """Whether a word names a Python file instead of a plugin or a package."""
     return word.endswith(".py") or "/" in word or os.sep in word
 
 
 def file_hint(name: str) -> str:
-    """How a file is used as a plugin: said where no plugin brings a thing of this name."""
+    """A hint how to use a file as a plugin, for messages about a name that no plugin provides."""
     file = f"{name}.py" if Path(f"{name}.py").is_file() else "FILE.py"
     return f"To use a plugin without installing it, set {LIMIT}={file}"
 
 
 def as_typed(words: Iterable[str]) -> str:
-    """A command as it can be typed again in this folder: after ZOO_PLUGINS, where that is set.
+    """Format a command so that it can be run again in this folder, with ZOO_PLUGINS if it is set.
 
-    Files are named from this folder, or from `~`: the line may be part of a report, in which
-    nobody's home has to be named.
+    Plugin files are relative to this folder or to `~`, since the line may be part of a report,
+    which should not contain anybody's home folder.
     """
     plugins = ",".join(map(_named_from_here, _words()))
     return (f"{LIMIT}={shlex.quote(plugins)} " if plugins else "") + shlex.join(words)
@@ -187,11 +187,11 @@ def _named_from_here(word: str) -> str:
 
 
 def plugin_file(word: str, said_by: str = "") -> Path:
-    """The path of a plugin's file; raises BadInput if there is none.
+    """Return the absolute path of a plugin file; raises BadInput if it is not a Python file.
 
-    `said_by` begins the line, where it was not a word of the command.
+    `said_by` is put before the message if the file was not named on the command line.
     """
-    # Without `..`, so that one file is one plugin however it is named; links are kept.
+    # Without `..`, so that a file is one plugin however it is written; links are not resolved.
     path = Path(os.path.normpath(Path(word).expanduser().absolute()))
     if path.is_dir():
         raise BadInput(f"{said_by}{word} is a folder; name the files of Python in it")
@@ -203,9 +203,9 @@ def plugin_file(word: str, said_by: str = "") -> Path:
 
 
 def plugin_limit() -> frozenset[str] | None:
-    """What ZOO_PLUGINS names beside files, normalised; None where that is nothing: all load.
+    """The normalised names in ZOO_PLUGINS other than files; None if there are none: all load.
 
-    Raises BadInput if a name in it is that of no installed plugin and of no package with one.
+    Raises BadInput for a name that is neither an installed plugin nor a package with one.
     """
     words = [word for word in _words() if not is_file_name(word)]
     if not words:
@@ -229,11 +229,11 @@ def load_plugins(
     add: Callable[[Plugin, str, Any], None],
     only: frozenset[str] | None = None,
 ) -> list[Plugin]:
-    """Load plugins one after another, handing each thing that one brings to `add`.
+    """Load plugins one after another, and pass each of their contributions to `add`.
 
-    `add(plugin, hook, thing)` takes the thing or raises. Whatever a plugin raises, on import, from
-    a hook or because of what it brings, becomes a line of its `errors` and costs only itself.
-    `only` is what `plugin_limit` gives: the rest of what is installed is listed as left out.
+    `add(plugin, hook, thing)` accepts the contribution or raises. Any error of a plugin (on import,
+    in a hook, in a contribution) becomes a line of its `errors` and affects no other plugin.
+    `only` is the result of `plugin_limit`; all other installed plugins are listed as left out.
     """
     plugins = []
     for point in points:
@@ -243,8 +243,8 @@ def load_plugins(
         if only is not None and not isinstance(point, PluginFile) and not names & only:
             plugin.left_out = True
             continue
-        # A plugin is third-party code and may fail in any way; that it did is shown by
-        # `zoo plugins` with the reason. SystemExit is caught too: a plugin cannot end the zoo.
+        # A plugin is third-party code and may fail in any way; `zoo plugins` shows the failure
+        # and its reason. SystemExit is caught too: a plugin must not end the process.
         try:
             with process_state_restored(plugin.changed):
                 hooks = _hooks(group, point)
@@ -276,9 +276,9 @@ def refuse_broken_files(plugins: Iterable[Plugin], points: Iterable[Point]) -> N
 
 
 def line_in_plugin(error: BaseException) -> str | None:
-    """Where in a plugin an error came from, as `mine.py, line 12`; None if in none, or in our own.
+    """The line of a third-party plugin that raised an error, as `mine.py, line 12`; None if none.
 
-    It is the deepest line on the error's way in a package that a plugin was loaded from.
+    It is the innermost line of the traceback that is in a package from which a plugin was loaded.
     """
     found = None
     for frame, line in traceback.walk_tb(error.__traceback__):
@@ -288,13 +288,13 @@ def line_in_plugin(error: BaseException) -> str | None:
 
 
 def error_in_one_line(error: BaseException) -> str:
-    """An error's kind and message on one line; the kind is left out where the message is ours."""
+    """Format an error on one line: type and message; for film-zoo's own errors only the message."""
     kind = "" if isinstance(error, Refused | BadInput) else f"{type(error).__name__}: "
     return one_line(f"{kind}{error}", 1000)
 
 
 def _hooks(group: str, point: Point) -> dict[str, Callable[[], list[Any]]]:
-    """Import a plugin; return the hooks of the group that it fills, each as a call of it."""
+    """Import a plugin; return the hooks of the group that it implements, as callables."""
     source = _source(point)
     if source is not None:
         check_contract(source, _file_name(point))
@@ -323,7 +323,7 @@ def _hooks(group: str, point: Point) -> dict[str, Callable[[], list[Any]]]:
 
 
 def _contributions(module: ModuleType) -> dict[str, list[Any]]:
-    """What a file without hooks brings, by hook: the classes in it that have names, and films."""
+    """The contributions of a file without hooks, by hook: its classes with a `name`, and films."""
     things: dict[str, list[Any]] = {}
     for value in vars(module).values():
         kind = value if isinstance(value, type) else type(value)
@@ -345,7 +345,7 @@ def _contributions(module: ModuleType) -> dict[str, list[Any]]:
 
 
 def _things(returned: Sequence[Any]) -> list[Any]:
-    # pluggy drops a None, so that a forgotten `return` would go unseen.
+    # pluggy drops a None, so that a forgotten `return` would go unnoticed.
     if not returned:
         refuse("it returned None, not a list")
     things: list[Any] = []
@@ -359,15 +359,15 @@ def _things(returned: Sequence[Any]) -> list[Any]:
 
 
 def may_provide(point: Point, hook: str) -> bool:
-    """Whether a plugin's module may fill a hook: its source names it, or cannot be read."""
+    """Whether a plugin may implement a hook: its source names the hook, or cannot be read."""
     try:
         with process_state_restored([]):
             source = _source(point)
         if isinstance(point, PluginFile):
-            # Its source need not show which hooks it has: a word in it is enough.
+            # A file needs no hooks, so the name of the hook or of its base class is enough.
             return any(word in (source or "") for word in (hook, _CLASSES[hook]))
         tree = ast.parse(source or "")
-    # Loading it says what is wrong with it, to whoever asks for plugins.
+    # Loading the plugin later reports what is wrong with it.
     except (Exception, SystemExit):
         return True
     names = {getattr(node, "name", "") for node in tree.body}
@@ -384,7 +384,7 @@ def _file_name(point: Point) -> str:
 
 
 def _source(point: Point) -> str | None:
-    """The source of a module that is not imported for it; None where there is none to read."""
+    """The source of a plugin's module, read without importing it; None if it has no source."""
     if isinstance(point, PluginFile):
         with tokenize.open(point.path) as file:
             return file.read()
@@ -403,7 +403,7 @@ def _is_at(module: str, path: Path) -> bool:
 
 
 def _editable(point: EntryPoint) -> str | None:
-    """The folder that an editable package was installed from; None if its files were copied."""
+    """The folder of a package that is installed in editable mode; None for any other package."""
     try:
         described = json.loads((point.dist and point.dist.read_text("direct_url.json")) or "{}")
     except ValueError:
@@ -428,5 +428,5 @@ def _package(point: EntryPoint) -> str:
 
 
 def _normalise(name: str) -> str:
-    """A name as package indexes compare them: `Film_Zoo` is `film-zoo`."""
+    """Normalise a name as package indexes do: `Film_Zoo` becomes `film-zoo`."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,7 +1,7 @@
 """Keep a plugin's import from changing the process: standard output, torch's defaults and more.
 
-Imported modules share one interpreter. What one of them prints would spoil `--json`, and a default
-that it sets would change the weights of every model that is trained afterwards.
+All modules share one interpreter. Output printed during an import would corrupt `--json`, and a
+changed default would alter the weights of every model that is trained afterwards.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from zoo.base.safe_text import one_line
 
 
 class _Shared(NamedTuple):
-    """Something that all code of a process shares, and how to read it and put it back."""
+    """A piece of global process state, with functions that read and restore it."""
 
     name: str
     read: Callable[[], Any]
     put_back: Callable[[Any], Any]
     silent: bool = False
-    """Whether a change is put back without a word, as importing may well cause it."""
+    """Whether a change is undone without a message, because imports often cause it."""
 
 
 _TORCH_BEGINS_WITH: dict[str, Any] = {
@@ -43,10 +43,10 @@ _TORCH_BEGINS_WITH: dict[str, Any] = {
 
 @contextmanager
 def output_to_stderr() -> Iterator[None]:
-    """Send what is written to standard output to standard error, by whatever way it is written.
+    """Redirect everything written to standard output to standard error.
 
-    The file descriptor itself is turned, so that libraries in C and programs that are started
-    write there, too.
+    The file descriptor itself is redirected, so that the output of C libraries and child processes
+    goes there too.
     """
     before = sys.stdout
     if before is not None:
@@ -54,7 +54,7 @@ def output_to_stderr() -> Iterator[None]:
     try:
         kept = os.dup(1)
     except OSError:
-        # Started with its standard output closed: there is nothing to keep clean.
+        # The process was started with standard output closed: there is nothing to redirect.
         yield
         return
     try:
@@ -72,7 +72,7 @@ def output_to_stderr() -> Iterator[None]:
 
 @contextmanager
 def process_state_restored(changed: list[str]) -> Iterator[None]:
-    """Restore process state that the block changes, adding a line for each to `changed`."""
+    """Restore process state that the block changes; add a line for each change to `changed`."""
     torch_was_there = "torch" in sys.modules
     shared = _shared_state()
     before = [one.read() for one in shared]
@@ -83,7 +83,7 @@ def process_state_restored(changed: list[str]) -> Iterator[None]:
         for one, was in zip(shared, before, strict=True):
             _restore(one, was, changed)
         if not torch_was_there and "torch" in sys.modules:
-            # It was imported within: what it begins with is known.
+            # torch was imported by the block: compare with its initial defaults.
             for one in _torch_state():
                 if one.name in _TORCH_BEGINS_WITH:
                     _restore(one, _TORCH_BEGINS_WITH[one.name], changed)
@@ -101,7 +101,7 @@ def _restore(one: _Shared, was: Any, changed: list[str]) -> None:
 
 
 def _differing(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """What the first has and the second has not, or has otherwise."""
+    """The entries of the first dictionary that are missing or different in the second."""
     return {name: value for name, value in one.items() if other.get(name) != value}
 
 
@@ -135,7 +135,7 @@ def _shared_state() -> list[_Shared]:
 
 
 _VARIABLES = ("ZOO_", "CUDA_", "OMP_", "HOME", "PATH", "PYTHONPATH", "TMPDIR", "XDG_")
-"""What variables of the environment begin with that decide what other code does."""
+"""Prefixes of environment variables that affect other code."""
 
 
 def _environment() -> dict[str, str]:
@@ -149,7 +149,7 @@ def _set_environment(was: dict[str, str]) -> None:
 
 
 def _umask() -> int:
-    # It can be read only by setting it.
+    # The umask can be read only by setting it.
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -161,7 +161,7 @@ def _warnings_as_errors() -> list[Any]:
 
 def _set_warnings_as_errors(was: list[Any]) -> None:
     kept = [each for each in warnings.filters if each[0] != "error" or each in was]
-    # Appending by its own function makes Python look at the filters anew.
+    # Appending by Python's own function invalidates its cache of the filters.
     warnings.simplefilter("default", append=True)
     warnings.filters[:] = kept  # type: ignore[index]
 
@@ -181,7 +181,7 @@ def _torch_state() -> list[_Shared]:
             lambda: str(torch.get_default_dtype()).removeprefix("torch."),
             lambda was: torch.set_default_dtype(getattr(torch, was)),
         ),
-        # `None` takes the device mode away, which costs something at every call of torch.
+        # `None` removes the device mode, which would slow down every call of torch.
         _Shared(
             "torch's default device",
             lambda: str(torch.get_default_device()),

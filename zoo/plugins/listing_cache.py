@@ -1,9 +1,9 @@
 """Cached descriptions of plugins and models, so that listing them imports neither.
 
-Importing plugins imports torch, which takes seconds. What `zoo plugins` and `zoo models` print is
-therefore kept in the user's cache folder. It is used again while nothing that it depends on has
-changed: the installed plugins and packages, film-zoo, Python, ZOO_PLUGINS, and the source of every
-module that the plugins consist of. A file there that cannot be read is written again.
+Importing plugins imports torch, which takes seconds. Therefore the listings for `zoo plugins` and
+`zoo models` are cached in the user's cache folder. A listing is reused until something it depends
+on changes: the installed plugins and packages, film-zoo, Python, ZOO_PLUGINS, or the source of any
+module of a plugin. A cache file that cannot be read is written again.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from zoo.plugins.entry_points import Plugin, PluginFile, Point, find_plugins, pl
 
 ModelKind = Literal["model", "reference", "codec"]
 FORM = 2
-"""Changes when what is kept changes its form."""
+"""Version of the cache format."""
 MOST_BYTES = 4_000_000
 MOST_KEPT = 20
-"""Listings that are kept: of several environments and values of ZOO_PLUGINS."""
+"""Largest number of cached listings, of several environments and values of ZOO_PLUGINS."""
 
 
 class ListedModel(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -39,20 +39,20 @@ class ListedModel(pydantic.BaseModel, frozen=True, extra="forbid"):
     role: str
     summary: str
     origin: str
-    """The package that brought it, with its version."""
+    """The package that provides it, with its version."""
     extras: dict[str, str] = {}
-    """Modules that it needs, each with the extra that brings it."""
+    """Modules that it needs, each with the extra that installs it."""
 
 
 class Listing(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """What the plugins of a group add, without the things themselves."""
+    """A description of what the plugins of a group add."""
 
     plugins: list[Plugin]
     models: list[ListedModel] = []
 
     @property
     def is_sound(self) -> bool:
-        """Whether every plugin loaded: what is wrong with one may be mended outside of it."""
+        """Whether every plugin loaded well; else the cause may be outside the plugin's source."""
         return not any(plugin.errors or plugin.changed for plugin in self.plugins)
 
 
@@ -70,7 +70,7 @@ class _Kept(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 
 def listing(group: str, load: Callable[[], Listing]) -> Listing:
-    """List the plugins of a group: as kept if that still holds, else from `load`, which is kept."""
+    """List the plugins of a group, from the cache if valid, else by `load`; cache the result."""
     points = find_plugins(group)
     path = _path(group, points)
     kept = _read(path)
@@ -83,13 +83,13 @@ def listing(group: str, load: Callable[[], Listing]) -> Listing:
 
 
 def kept_listing(group: str, points: Sequence[Point]) -> Listing | None:
-    """The kept listing of a group if it still holds; imports and loads nothing."""
+    """The cached listing of a group if it is valid, else None; imports no plugin."""
     kept = _read(_path(group, points))
     return kept.listing if kept else None
 
 
 def _path(group: str, points: Sequence[Point]) -> Path:
-    """Where the listing is kept: named by what it depends on, but for the sources of plugins."""
+    """The cache file, named by everything that the listing depends on but the plugins' source."""
     only = plugin_limit()
     facts = (
         FORM,
@@ -106,7 +106,7 @@ def _path(group: str, points: Sequence[Point]) -> Path:
 def _facts_of(point: Point) -> list[str]:
     if isinstance(point, PluginFile):
         return [str(point.path)]
-    # Another installation may be first on the path.
+    # Another installation of the package may come first on the path.
     try:
         spec = find_spec(point.module.partition(".")[0])
     except (ImportError, ValueError):
@@ -117,7 +117,7 @@ def _facts_of(point: Point) -> list[str]:
 
 
 def _package_folders() -> list[str]:
-    """Folders that packages are installed into: what plugins import comes from there."""
+    """The folders of installed packages, which plugins may import."""
     return [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
 
 
@@ -133,7 +133,7 @@ def _modified(path: str) -> int:
 
 
 def _sources_of(points: Iterable[Point]) -> Iterator[tuple[str, Source]]:
-    """The files of the packages that plugins come from, and of film-zoo's own side of plugins."""
+    """The loaded source files of plugins' packages, and of film-zoo's own `api` and `plugins`."""
     packages = {"zoo.api", "zoo.plugins"}
     folders = set()
     for point in points:
@@ -156,7 +156,7 @@ def _sources_of(points: Iterable[Point]) -> Iterator[tuple[str, Source]]:
 
 
 def _read(path: Path) -> _Kept | None:
-    """Read what is kept; None where there is nothing, nothing sound, or it no longer holds."""
+    """Read a cached listing; None if it is missing, damaged or outdated."""
     try:
         if path.stat().st_size > MOST_BYTES:
             return None
@@ -174,14 +174,14 @@ def _read(path: Path) -> _Kept | None:
             return None
         present[file] = now
     if present != kept.sources:
-        # Touched and not changed, as by a checkout: digests need not be computed again.
+        # Touched but not changed, as by a checkout: store the new times to avoid hashing again.
         kept = kept.model_copy(update={"sources": present})
         _write(path, kept)
     return kept
 
 
 def _write(path: Path, kept: _Kept) -> None:
-    """Keep a listing, and few others; where the cache cannot be written, nothing is kept."""
+    """Cache a listing and remove old ones; do nothing if the cache is not writable."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
@@ -189,5 +189,5 @@ def _write(path: Path, kept: _Kept) -> None:
         others = sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime_ns)
         for old in others[:-MOST_KEPT]:
             old.unlink(missing_ok=True)
-    except (OSError, ValueError):  # text that is not UTF-8 is not kept either
+    except (OSError, ValueError):  # ValueError: text that is not valid UTF-8
         return

@@ -1,4 +1,4 @@
-"""Build models from their options, with or without what only training needs."""
+"""Build models from their options, with or without training-only modules."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from zoo.base.safe_text import describe_value, one_line
 
 
 class DoesNotFit(BadInput):
-    """A model cannot take frames of a size, or a latent of so many numbers."""
+    """A model does not support a frame size or a latent size."""
 
 
 def fits_directly(architecture: type[Autoencoder]) -> bool:
-    """Whether `fit` takes the place of gradient descent."""
+    """Whether an architecture is fitted by `fit` instead of gradient descent."""
     return architecture.fit is not Autoencoder.fit
 
 
 def option_class(architecture: type[Autoencoder]) -> type[Options]:
-    """The nested `Options`, or the base class where an architecture has none of its own."""
+    """The nested `Options` of an architecture, or the base class if it has none of its own."""
     return getattr(architecture, "Options", Options)
 
 
 def parse_options(architecture: type[Autoencoder], settings: Mapping[str, Any]) -> Options:
-    """Check settings against the options; raises BadInput naming the first that is wrong."""
+    """Parse settings as options; raises BadInput naming the first invalid one."""
     return validated(architecture.name, option_class(architecture), settings)
 
 
 def build(
     architecture: type[Autoencoder], size: FrameSize, settings: Mapping[str, Any] | None = None
 ) -> Autoencoder:
-    """Make a model from settings as a user gives them, without what only training needs.
+    """Make a model from a user's settings, without training-only modules.
 
-    Raises BadInput on a wrong setting, and on a frame size or a latent that it cannot take.
+    Raises BadInput on an invalid setting, frame size or latent size.
     """
     options = parse_options(architecture, settings or {})
     check_fit(architecture, size, options)
@@ -53,7 +53,7 @@ def build(
 
 
 def instantiate(architecture: type[Autoencoder], size: FrameSize, options: Options) -> Autoencoder:
-    """An instance; raises BadInput, naming the architecture, where its constructor refuses."""
+    """Make an instance; raises BadInput naming the architecture if its constructor fails."""
     name, begin = architecture.name, "it begins with super().__init__(size, options)"
     try:
         inspect.signature(architecture).bind(size, options)
@@ -62,13 +62,13 @@ def instantiate(architecture: type[Autoencoder], size: FrameSize, options: Optio
     try:
         model = architecture(size, options)
     except (ValueError, pydantic.ValidationError) as error:
-        # What only the constructor can know of a size or of options, whichever way it says so.
+        # Only the constructor can check some sizes and options; either error is a refusal.
         raise BadInput(f"{name} refuses {size} with {options!r}: {one_line(str(error))}") from error
     except AttributeError as error:
         if ".__init__() call" not in str(error):
             raise
         raise BadInput(f"{name}: __init__ sets modules too early; {begin}") from error
-    # Without modules of its own, a model that does so nowhere is noticed here.
+    # A model without modules that never calls super().__init__ is noticed only here.
     if "_parameters" not in vars(model) or "options" not in vars(model):
         raise BadInput(f"{name}: __init__ leaves out its base's; {begin}")
     return model
@@ -76,15 +76,15 @@ def instantiate(architecture: type[Autoencoder], size: FrameSize, options: Optio
 
 @contextmanager
 def on_meta_device() -> Iterator[None]:
-    """Make models in the block on the meta device, where their tensors take no memory."""
+    """Make models in the block on the meta device, so that their tensors take no memory."""
     with torch.device("meta"), warnings.catch_warnings():
-        # torch warns of each pretrained tensor, which has nowhere to go.
+        # torch warns about each pretrained tensor, which cannot be copied to the meta device.
         warnings.simplefilter("ignore", UserWarning)
         yield
 
 
 def without_memory(make: Callable[[], Autoencoder]) -> Autoencoder:
-    """Make a model on the meta device if possible, for its shapes."""
+    """Make a model to inspect its shapes, on the meta device if possible."""
     try:
         with on_meta_device():
             return make()
@@ -96,14 +96,14 @@ def without_memory(make: Callable[[], Autoencoder]) -> Autoencoder:
 def build_to_train(
     architecture: type[Autoencoder], size: FrameSize, settings: Mapping[str, Any] | None = None
 ) -> Autoencoder:
-    """Make a model as `build` does, with the modules that only training needs."""
+    """Make a model as `build` does, with its training-only modules."""
     model = build(architecture, size, settings)
     add_training_modules(model)
     return model
 
 
 def check_fit(architecture: type[Autoencoder], size: FrameSize, options: Options) -> None:
-    """Raise DoesNotFit where a model cannot take frames of a size, or such a latent."""
+    """Raise DoesNotFit if a model does not support a frame size or the options' latent size."""
     Sampling.of(architecture)
     multiple = architecture.side_multiple
     if size.width % multiple or size.height % multiple:
@@ -129,21 +129,21 @@ def _said(sizes: range) -> str:
 
 
 def placed(model: Autoencoder, device: torch.device | None = None) -> Autoencoder:
-    """A model on a device, laid out as it is trained and used: kernels of images channels last.
+    """Move a model to a device, and its image kernels to channels_last, as in training and use.
 
-    Kernels of other dimensions, such as those over time, stay as they are, which
-    `model.to(memory_format=...)` refuses.
+    Kernels with other numbers of dimensions, such as those over time, are left as they are;
+    `model.to(memory_format=...)` would raise an error on them.
     """
     model = model.to(device)
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.dim() == 4:
-            # Not `contiguous`, which leaves kernels of 1x1 as they are: other kernels take these.
+            # Not `contiguous`, which skips 1x1 kernels: torch would then use other algorithms.
             tensor.data = tensor.data.to(memory_format=torch.channels_last)
     return model
 
 
 def add_training_modules(model: Autoencoder) -> None:
-    """Give a model its `training_modules`; raises BrokenContract where a name is taken."""
+    """Add its `training_modules` to a model; raises BrokenContract if one is invalid."""
     made = dict(model.training_modules())
     for name, module in made.items():
         if hasattr(model, name):
@@ -160,13 +160,13 @@ def add_training_modules(model: Autoencoder) -> None:
 
 
 def training_only(model: Autoencoder) -> tuple[str, ...]:
-    """The names of the modules that only training needs; none where they were not added."""
+    """The names of a model's training-only modules; empty if they were not added."""
     names: tuple[str, ...] = model.__dict__.get("_zoo_training_only", ())
     return names
 
 
 def inference_state(model: Autoencoder) -> dict[str, Tensor]:
-    """Parameters and buffers of a model without those that only training needs."""
+    """The parameters and buffers of a model without those of training-only modules."""
     prefixes = tuple(f"{name}." for name in training_only(model))
     return {
         name: tensor
@@ -176,7 +176,7 @@ def inference_state(model: Autoencoder) -> dict[str, Tensor]:
 
 
 def inference_copy(model: Autoencoder) -> Autoencoder:
-    """A copy of a model without what only training needs."""
+    """A copy of a model without its training-only modules."""
     apart = {name: model._modules.pop(name) for name in training_only(model)}
     try:
         kept = copy.deepcopy(model)
@@ -187,7 +187,7 @@ def inference_copy(model: Autoencoder) -> Autoencoder:
 
 
 def latent_spec(model: Autoencoder) -> LatentSpec:
-    """What a model declares of its latents; raises BrokenContract if it is not a `LatentSpec`."""
+    """The spec that a model declares; raises BrokenContract if it is not a `LatentSpec`."""
     spec = model.latent_spec()
     if not isinstance(spec, LatentSpec):
         raise BrokenContract(

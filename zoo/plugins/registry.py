@@ -1,7 +1,7 @@
-"""The registry of what plugins add, by name; a broken plugin affects nothing else.
+"""The registry of what plugins add, by name; a broken plugin affects no other.
 
-Plugins are modules named by the entry-point group `zoo` of any installed package; the built-in
-ones are found in the same way, and first. `zoo.plugins.entry_points` finds and loads them.
+Plugins are modules that an installed package lists in the entry-point group `zoo`. Built-in
+plugins are found in the same way, and come first. `zoo.plugins.entry_points` finds and loads them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ENTRY_POINT_GROUP = "zoo"
 
 
 class Registry:
-    """All that the plugins add, by name, with the plugin each thing came from."""
+    """Everything that plugins add, by name, with the plugin that added it."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Registry:
         self.models: dict[str, type[Autoencoder]] = {}
         self.references: dict[str, type[Autoencoder]] = {}
         self.codecs: dict[str, type[FilmCodec]] = {}
-        """References that code a film as a whole; they come through `zoo_references` too."""
+        """References that encode a film as a whole; `zoo_references` returns them too."""
         self.metrics: dict[str, type[Metric]] = {}
         self.films: dict[str, FilmEntry] = {}
         self.callbacks: dict[str, type[TrainingCallback]] = {}
@@ -66,13 +66,13 @@ class Registry:
         self.add(entry_points, only)
 
     def add(self, points: Iterable[Point], only: frozenset[str] | None = None) -> list[Plugin]:
-        """Load more plugins, and return them with what each adds or why it could not."""
+        """Load more plugins, and return them with what they add and what failed."""
         added = load_plugins(ENTRY_POINT_GROUP, points, self._add, only)
         self.plugins += added
         return added
 
     def failures(self) -> list[str]:
-        """A line for each thing that a plugin could not bring."""
+        """A line for each contribution that failed to load."""
         return [line for plugin in self.plugins for line in plugin.failures()]
 
     def _add(self, plugin: Plugin, hook: str, thing: Any) -> None:
@@ -88,7 +88,7 @@ class Registry:
             self.origins[thing.name] = plugin.origin
 
     def architecture(self, name: str) -> type[Autoencoder]:
-        """The model or reference of that name; raises BadInput naming what there is."""
+        """The model or reference of that name; raises BadInput with the known names if unknown."""
         entries = {**self.models, **self.references}
         if name in entries:
             return entries[name]
@@ -106,15 +106,15 @@ class Registry:
                 raise BadInput(line)
 
     def lacking(self, model: type[Autoencoder] | type[FilmCodec]) -> str | None:
-        """The line for a model that needs an extra that is not installed; None for any other."""
+        """A line that says which extra a model lacks; None if all its modules are installed."""
         return lacking(model.name, getattr(model, "extras", {}), self.origins[model.name])
 
     def choose_models(self, text: str) -> list[type[Autoencoder]]:
-        """Read `all` or `a,b`, each once; raises BadInput on an unknown name or on none."""
+        """Read `all` or `a,b`, each name once; raises BadInput on an unknown name or none."""
         return [self.architecture(name) for name in self._names(text)]
 
     def choose(self, text: str) -> list[type[Autoencoder] | type[FilmCodec]]:
-        """Read `all` or `a,b` as `choose_models`; film codecs may be named as well."""
+        """Read `all` or `a,b` as `choose_models` does; film codecs may be named too."""
         return [self.codecs.get(name) or self.architecture(name) for name in self._names(text)]
 
     def choose_callbacks(self, names: Iterable[str]) -> list[type[TrainingCallback]]:
@@ -149,9 +149,9 @@ def _no_model(name: str, known: Sequence[str], failures: Sequence[str] = ()) -> 
 
 
 def check_model_names(text: str) -> None:
-    """Raise BadInput where `a,b` names a model that there is not, if that is known without imports.
+    """Raise BadInput if `a,b` names an unknown model, provided this is known without imports.
 
-    Where it is not, `Registry.choose` says so.
+    Otherwise `Registry.choose` finds it later.
     """
     if registry.cache_info().currsize:
         return
@@ -169,15 +169,15 @@ def check_model_names(text: str) -> None:
 def registry() -> Registry:
     """The registry of this installation, loaded once.
 
-    Raises BadInput if ZOO_PLUGINS names something that is not there, or a file that is broken.
+    Raises BadInput if ZOO_PLUGINS names something that does not exist, or a broken file.
     """
     return _registry_of(find_plugins(ENTRY_POINT_GROUP))
 
 
 def add_file(path: Path) -> Plugin:
-    """Load a file of Python into this installation's registry, beside what is in it already.
+    """Add a Python file to this installation's registry.
 
-    Raises BadInput if it does not load, or something in it is not as it should be.
+    Raises BadInput if the file or one of its contributions fails to load.
     """
     point = PluginFile(path)
     known = registry().plugins
@@ -188,10 +188,10 @@ def add_file(path: Path) -> Plugin:
 
 
 def films_of_plugins() -> Mapping[str, FilmEntry]:
-    """The films that plugins bring, by name.
+    """The films of plugins, by name.
 
-    Where the registry is not loaded yet, only modules that bring films are, as the kept listing or
-    else their source says: a list of films need not wait for torch. Raises BadInput as `registry`.
+    If the registry is not loaded yet, this loads only plugins with films, according to the cached
+    listing or their source, so that it need not import torch. Raises BadInput as `registry` does.
     """
     return (registry() if registry.cache_info().currsize else _registry_of_films()).films
 
@@ -212,7 +212,7 @@ def _registry_of_films() -> Registry:
 
 
 def list_plugins() -> Listing:
-    """The plugins of this installation and their models, without importing any if that is known.
+    """List this installation's plugins and models, from the cache if possible.
 
     Raises BadInput as `registry` does.
     """

@@ -1,6 +1,6 @@
-"""A digest of the source code that a plugin's class comes from: it identifies the plugin.
+"""A digest of the source code of a plugin's class, which identifies its version.
 
-It needs no torch and imports nothing: files are found by name and read.
+This module needs no torch and imports no plugin: it finds files by name and reads them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any
 
 LENGTH = 16
 _CORE = "zoo"
-"""Its version identifies it, and not its source."""
+"""film-zoo's own package, which is identified by its version and is not in the digest."""
 
 
 def source_digest(cls: type) -> str:
-    """The digest of the code that a plugin's class comes from: 16 hexadecimal digits.
+    """Compute the digest of a plugin class's source code: 16 hexadecimal digits.
 
-    It covers the module that defines the class, the modules of its base classes that are plugins
-    too, and all modules of the same top-level package that these import, wherever in the file, and
-    so on. A module that lies outside of every package is taken together with what lies beside it.
-    Comments, blank lines, docstrings and line ends make no difference; every other character does.
-    Other packages and data files are not in it. Empty where there is no source to read, as for a
-    class that was defined at a prompt.
+    It covers the module that defines the class, the modules of base classes that come from plugins,
+    and, recursively, all modules of the same top-level package that these import anywhere in the
+    file. For a module outside any package, modules in the same folder count as its package.
+    Comments, blank lines, docstrings and line ends do not matter; every other character does. Other
+    packages and data files are not covered. Empty if there is no source to read, as for a class
+    that was defined at a prompt.
     """
     return _digest(cls)
 
@@ -46,7 +46,7 @@ def _digest(cls: Any) -> str:
 
 
 def _is_of_a_plugin(cls: type) -> bool:
-    """Whether a class is one of the zoo's contracts, filled in by a plugin."""
+    """Whether a class comes from a plugin and has one of the zoo's contracts as base."""
     return not _is_core(cls) and any(_is_core(base) for base in cls.__mro__)
 
 
@@ -55,7 +55,7 @@ def _is_core(cls: type) -> bool:
 
 
 def _gather(module: str, found: dict[Path, str]) -> None:
-    """Add the digests of a loaded module and of all that it imports from its own package."""
+    """Add the digests of a loaded module and of everything it imports from its own package."""
     loaded = sys.modules.get(module)
     file = getattr(loaded, "__file__", None)
     if file is None:
@@ -79,9 +79,9 @@ def _gather(module: str, found: dict[Path, str]) -> None:
 
 
 def _places(module: str, file: Path) -> dict[str, list[Path]]:
-    """The folders in which modules count as the plugin's own, by the name of their package.
+    """The folders whose modules count as the plugin's own, by top-level package.
 
-    The key "" stands for every name: of modules that lie beside one outside of a package.
+    The key "" stands for any name: modules in the same folder as a module outside any package.
     """
     top, _, below = module.partition(".")
     package = getattr(sys.modules.get(top), "__path__", None)
@@ -93,7 +93,7 @@ def _places(module: str, file: Path) -> dict[str, list[Path]]:
 
 
 def _file_of(module: str, places: dict[str, list[Path]]) -> Path | None:
-    """The file of a module in these places; None where it is another package's, or no module."""
+    """The file of a module in these folders; None if it is in another package, or no module."""
     top, *below = module.split(".")
     folders = places.get(top)
     if folders is None:
@@ -107,7 +107,7 @@ def _file_of(module: str, places: dict[str, list[Path]]) -> Path | None:
 
 
 def _absolute(module: str, is_package: bool, level: int, target: str) -> str:
-    """The full name of `target`, which `module` imports with `level` dots before it."""
+    """The absolute name of `target`, which `module` imports with `level` leading dots."""
     if not level:
         return target
     parts = module.split(".")
@@ -117,7 +117,7 @@ def _absolute(module: str, is_package: bool, level: int, target: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _read(path: Path, mtime_ns: int, size: int) -> tuple[str, list[tuple[int, str]]]:
-    """The digest of a file's code and what it imports: numbers of dots, and names."""
+    """The digest of a file's code, and its imports: number of leading dots, and name."""
     raw = path.read_bytes()
     try:
         with tokenize.open(path) as file:
@@ -126,7 +126,7 @@ def _read(path: Path, mtime_ns: int, size: int) -> tuple[str, list[tuple[int, st
         tree = ast.parse(text)
         code = _code(text, tree)
     except (SyntaxError, ValueError, tokenize.TokenError):
-        # An extension module, say: whatever it is, it is identified.
+        # Not Python source, but an extension module, say: hash the whole file.
         return hashlib.sha256(raw).hexdigest(), []
     return hashlib.sha256(code.encode()).hexdigest(), list(_imported(tree))
 
@@ -143,7 +143,7 @@ def _imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def _code(text: str, tree: ast.AST) -> str:
-    """The lines of a module without comments, blank lines and strings that stand for themselves."""
+    """The lines of a module without comments, blank lines, docstrings and other bare strings."""
     lines: list[str | None] = [*text.split("\n")]
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         row, column = token.start

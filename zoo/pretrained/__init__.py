@@ -1,8 +1,8 @@
-"""Pretrained weights: found by name, checked by sha256, never replaced by a substitute.
+"""Pretrained weights: found by name, checked by sha256, and never substituted.
 
-`weights` lists them with their hashes and reads them from a source package, `lookup` finds them and
-files that plugins name (our cache, the torch hub cache, a download), and `networks` builds feature
-extractors. See `docs/pretrained.md`.
+`weights` lists the known ones with their hashes and reads them from a source package. `lookup`
+finds these and files that plugins name, in our cache, in the torch hub cache or by download.
+`networks` builds feature extractors. See `docs/pretrained.md`.
 """
 
 from zoo.pretrained.lookup import (

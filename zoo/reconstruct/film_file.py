@@ -1,11 +1,11 @@
-"""The film file, `.zoo`: safetensors, sealed by a hash over every byte, read without trust.
+"""The film file, `.zoo`: a safetensors file with a hash over every byte, read as untrusted input.
 
-It holds a film's quantised latents, packed without loss, their scale, time codes and a versioned
-description; with the decoder's weights and the sound on request. docs/film-files.md specifies it.
+It holds a film's quantised latents in lossless coding, their scale, time codes and a versioned
+description, and optionally the decoder's weights and the sound. docs/film-files.md specifies it.
 
-The header is read and the seal checked before anything else, so that a file that was cut short,
-damaged or is of another kind ends in one line. Nothing is taken into memory by a size that a file
-merely claims.
+The header and the hash are checked before anything else, so that a file which is truncated, damaged
+or of another kind gives an error of one line. No memory is allocated for a size that a file only
+claims.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 
 KEY = "film_zoo"
-"""The one entry of the header's metadata: a `Description` as JSON."""
+"""The only entry in the header's metadata: a `Description` as JSON."""
 DECODER = "decoder."
-"""Prefix of the names of the decoder's tensors."""
+"""Prefix of the decoder's tensor names."""
 SCALE = "decoder_scale."
-"""Prefix of the names of the scales of those that are rounded."""
+"""Prefix of the names of scales, which rounded tensors of the decoder have."""
 LARGEST_HEADER = 8 << 20
 LARGEST_PART = 512 << 20
-"""Bytes of a part other than sound and decoder; hours of film take some tens of megabytes."""
+"""Maximum bytes of a part except sound and decoder; hours of film take tens of megabytes."""
 _UNSEALED = b"0" * 64
 # The description is JSON inside a JSON string, so its quotation marks are escaped.
 _SEAL = re.compile(rb'\\"content_sha256\\":\\"([0-9a-f]{64})\\"')
@@ -57,27 +57,27 @@ Numbers = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Content:
-    """The data of a film file beside its description."""
+    """The data of a film file, without its description and decoder."""
 
     latents: Bytes
-    """Levels as `zoo.evaluation.latents.pack_levels` packs them."""
+    """Levels, packed by `zoo.evaluation.latents.pack_levels`."""
     lowest: Numbers
-    """(L,), the value of level 0."""
+    """The value of level 0, (L,)."""
     step: Numbers
-    """(L,), the difference between two levels."""
+    """The difference between neighbouring levels, (L,)."""
     times: Bytes | None
     """Packed time codes; None if the rate is constant."""
     sound: Bytes | None
-    """A whole MP4 with one track of sound."""
+    """A complete MP4 with one track of sound."""
 
 
 LARGEST_LEVELS = 2 << 30
 
 
 def most_level_bytes(packed: int) -> int:
-    """Most bytes of levels that packed latents of a size may unpack to; more is refused.
+    """The maximum bytes that packed latents of a size may unpack to.
 
-    Constant latents pack to almost nothing, so a ratio alone would not do.
+    It is not only a ratio, because constant latents pack to almost nothing.
     """
     return min(LARGEST_LEVELS, max(256 << 20, 64 * packed))
 
@@ -85,11 +85,11 @@ def most_level_bytes(packed: int) -> int:
 def write_container(
     path: Path, description: Description, content: Content, decoder: Mapping[str, Tensor]
 ) -> None:
-    """Write a film file atomically. The same content makes the same bytes.
+    """Write a film file atomically; the same content gives the same bytes.
 
-    `decoder` are its tensors and scales as `decoder_parts` gives them.
+    `decoder` has the decoder's tensors and scales from `decoder_parts`.
 
-    Raises ZooError, with nothing written, if it would be too large to be read again.
+    Raises ZooError, with nothing written, if the file would be too large to read.
     """
     import torch
     from safetensors.torch import save_file
@@ -114,7 +114,7 @@ def write_container(
 
 
 def decoder_parts(decoder: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
-    """The tensors of a decoder as they are stored, its matrices and kernels in `bits` bits."""
+    """Convert a decoder's tensors for storage, with matrices and kernels in `bits` bits."""
     from zoo.training.weight_rounding import is_matrix, quantise_rows
 
     parts = {}
@@ -131,7 +131,7 @@ def _too_long(path: Path, why: str) -> ZooError:
 
 
 def check_description_size(description: Description, film: str) -> None:
-    """Raise BadInput if a description would leave no room for tensors in the header."""
+    """Raise BadInput if a description leaves no room for tensors in the header."""
     taken = len(json.dumps(_as_json(description)))
     if taken > LARGEST_HEADER // 2:
         raise BadInput(
@@ -147,7 +147,7 @@ def _as_json(description: Description) -> str:
 
 @dataclass(frozen=True)
 class Container:
-    """A film file whose hash was checked."""
+    """An open film file, whose hash was checked."""
 
     path: Path
     description: Description
@@ -160,11 +160,11 @@ class Container:
 
     @property
     def decoder_names(self) -> list[str]:
-        """Names of the decoder's tensors in the model; none if the decoder is not in the file."""
+        """Names of the decoder's tensors in the model; empty if the file has no decoder."""
         return [name.removeprefix(DECODER) for name in self.sizes if name.startswith(DECODER)]
 
     def content(self) -> Content:
-        """Read all but the decoder; raises BadInput if the parts do not fit one another."""
+        """Read everything except the decoder; raises BadInput if parts do not fit together."""
         with _opened(self.path, "numpy") as file:
 
             def array(name: str, kind: type[Any]) -> Any:
@@ -195,13 +195,13 @@ class Container:
             )
 
     def decoder(self, device: str) -> dict[str, Tensor]:
-        """The decoder's tensors by their names in the model, rounded ones as what they stand for.
+        """Read the decoder's tensors by their names in the model, with rounded ones rescaled.
 
         Raises BadInput if a scale does not fit its tensor.
         """
         from zoo.training.weight_rounding import dequantise_rows
 
-        # Rounded tensors are computed on the CPU: there they are equal to the bit on any machine.
+        # Rounded tensors are rescaled on the CPU, where results are bit-equal on all machines.
         rounded = {name.removeprefix(SCALE) for name in self.sizes if name.startswith(SCALE)}
         with _opened(self.path, "pt", device) as file, _opened(self.path, "pt") as on_cpu:
             tensors = {
@@ -226,7 +226,7 @@ def _is_rounded(levels: Tensor, scale: Tensor) -> bool:
 
 
 def open_container(path: Path) -> Container:
-    """Open a film file; raises BadInput if it is none, of another version, or damaged."""
+    """Open a film file; raises BadInput if it is another kind of file or version, or damaged."""
     header, place = _sealed_header(path)
     if _digest(path, header, place) != header[place : place + 64].decode():
         raise BadInput(f"{path} is damaged: its content does not match its hash")
@@ -252,7 +252,7 @@ def _description(path: Path, metadata: str) -> Description:
 
 
 def _sealed_header(path: Path) -> tuple[bytes, int]:
-    """The header, JSON without the eight bytes of its length, and the position of the hash."""
+    """Read the JSON header, without its eight bytes of length, and the position of the hash."""
     if path.exists() and not path.is_file():
         raise BadInput(f"{path} is not a file")
     try:
@@ -302,7 +302,7 @@ def _opened(path: Path, framework: str, device: str = "cpu") -> Iterator[Any]:
 
 
 class FileSummary(pydantic.BaseModel):
-    """What is in a film file, and its sizes in bytes; rates are of the file and of its latents."""
+    """Contents of a film file, sizes of its parts in bytes, rates of the file and of latents."""
 
     film: str
     title: str
@@ -321,16 +321,16 @@ class FileSummary(pydantic.BaseModel):
     bits: int
     bytes: int
     header_bytes: int
-    """The description, and the names and sizes of all parts."""
+    """Bytes of the header: the description, and the names and sizes of all parts."""
     latent_bytes: int
     scale_bytes: int
     time_bytes: int
     decoder_bytes: int | None
-    """Null if the decoder is not in the file."""
+    """Bytes of the decoder in the file; null if it has none."""
     decoder_bits: int | None
-    """Bits per weight of its matrices and kernels; null if the decoder is not in the file."""
+    """Bits per weight of the decoder's matrices and kernels; null without a decoder."""
     bytes_with_decoder: int | None
-    """Of the file and the decoder it needs; null if the size of that is not stated."""
+    """Bytes of the file and the decoder it needs; null if the decoder's size is not stated."""
     sound_bytes: int | None
     sound: str | None
     bytes_per_frame: float
@@ -339,13 +339,13 @@ class FileSummary(pydantic.BaseModel):
     latent_kilobits_per_second: float
     source_bytes: int
     share_of_source: float | None
-    """`bytes_with_decoder` over the source's files, with sound; null if one is not known."""
+    """`bytes_with_decoder` over bytes of the source files with sound; null if not known."""
     share_of_raw: float | None
-    """The same over the frames as the model gets them, three bytes per pixel."""
+    """`bytes_with_decoder` over bytes of the model's input frames, three per pixel."""
 
 
 def summarise(container: Container) -> FileSummary:
-    """Summarise an open film file; raises BadInput if its parts do not fit one another."""
+    """Summarise an open film file; raises BadInput if its parts do not fit together."""
     description, sizes = container.description, container.sizes
     film, config = description.film, description.model.config
     content = container.content()

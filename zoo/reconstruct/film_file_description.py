@@ -1,4 +1,4 @@
-"""The description in a `.zoo` file, typed, versioned and validated."""
+"""The description in a `.zoo` file: typed, versioned and validated metadata."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zoo.training.run_folder import FilmName, TrainingConfig
 
 SCHEMA_VERSION: Literal[5] = 5
 READ_VERSIONS = (1, 2, 3, 4, 5)
-"""Version 1 does not state the size of the decoder; versions 1 and 2 have no codes and windows;
-version 4 brought rounded decoders. Up to version 4 `summary` was called `told`, and
-`ticks_per_second` `ticks_a_second`."""
+"""Version 1 does not state the decoder's size; versions 1 and 2 have neither codes nor windows;
+version 4 added rounded decoders. Up to version 4, `summary` was named `told`, and
+`ticks_per_second` was named `ticks_a_second`."""
 MOST_FRAMES = 1 << 24
 """More than a week at 25 frames/s."""
 
@@ -37,7 +37,7 @@ class FilmPart(_Typed):
     title: Text
     licence: Text | None
     source: Text
-    """Names of the source files, for people."""
+    """Names of the source files, for display."""
     source_bytes: int = pydantic.Field(ge=0)
     fingerprint: Text
     frames: int = pydantic.Field(ge=1, le=MOST_FRAMES)
@@ -63,16 +63,16 @@ class LatentPart(_Typed):
     shape: tuple[Annotated[int, pydantic.Field(ge=0, le=1 << 24)], ...] = pydantic.Field(
         max_length=8
     )
-    """Of one latent as the model gives it."""
+    """Shape of one latent as the model returns it."""
     bits: int = pydantic.Field(ge=1, le=24)
-    """Bits per number: at most 8, unless it is a code."""
+    """Bits per number: at most 8, except for codes."""
     codes: int | None = pydantic.Field(default=None, ge=1, le=MOST_CODES)
-    """Number of codes, from 0 up; None if numbers are quantised on a scale."""
+    """Number of codes, which count from 0; None if numbers are quantised on a scale."""
     window: int = pydantic.Field(default=1, ge=1, le=LARGEST)
     shots: list[Annotated[int, pydantic.Field(ge=1, le=MOST_FRAMES)]] = pydantic.Field(
         default=[], max_length=MOST_FRAMES
     )
-    """Frames in each shot, with a window: no latent spans a cut. Empty without a window."""
+    """Frames in each shot if the model has a window, as no latent spans a cut; else empty."""
 
     @pydantic.model_validator(mode="after")
     def _bits_fit(self) -> Self:
@@ -83,7 +83,7 @@ class LatentPart(_Typed):
         return self
 
     def samples(self, frames: int) -> FilmSamples:
-        """The samples of a film of `frames` frames; raises ValueError if its shots have others."""
+        """The samples of a film; raises ValueError unless its shots have `frames` frames."""
         if (self.window == 1) != (not self.shots) or (self.shots and sum(self.shots) != frames):
             raise ValueError("its shots do not fit its frames")
         return FilmSamples.of(Sampling(self.window), self.shots or [frames])
@@ -99,9 +99,9 @@ class ModelPart(_Typed):
     weights: Digest
     """SHA-256 over the names, types, shapes and values of all its weights."""
     decoder_bytes: int | None = pydantic.Field(default=None, ge=0)
-    """Size of the decoder's weights, in this file or not; None if it is not stated."""
+    """Bytes of the decoder's weights, whether in this file or not; None if not stated."""
     decoder_bits: DecoderBits = 32
-    """Bits per weight of the matrices and kernels of a decoder in this file."""
+    """Bits per weight of the decoder's matrices and kernels, if it is in this file."""
 
 
 class SoundPart(_Typed):
@@ -109,11 +109,11 @@ class SoundPart(_Typed):
 
     codec: Text
     summary: Text = pydantic.Field(validation_alias=pydantic.AliasChoices("summary", "told"))
-    """What became of the source's sound, in one line."""
+    """How the source's sound was written, in one line."""
 
 
 class ChapterPart(_Typed):
-    """A chapter of the film, in seconds."""
+    """A chapter of the film, with times in seconds."""
 
     start: Seconds
     stop: Seconds
@@ -130,7 +130,7 @@ class Description(_Typed):
     model: ModelPart
     sound: SoundPart | None
     tags: dict[Text, Text] = pydantic.Field(max_length=100)
-    """Tags of a video decoded from it: title, comment and so on."""
+    """Tags for a video decoded from this file: title, comment and so on."""
     chapters: list[ChapterPart] = pydantic.Field(max_length=10_000)
     content_sha256: Digest = "0" * 64
-    """Hash of the whole file, with zeros in place of these 64 digits."""
+    """SHA-256 of the whole file, computed with zeros in place of these 64 digits."""

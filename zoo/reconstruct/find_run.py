@@ -1,4 +1,4 @@
-"""Find the finished run that a user means by a model and a film."""
+"""Find the finished run for a model and a film that a user names."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from zoo.training.runs import Run, choose_run, find_runs, runs_named
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A finished run, and the film that it is to be used on."""
+    """A finished run, and the film to use it on."""
 
     run: Run
     entry: FilmEntry
     trained_on: FilmEntry | None
-    """The film that the run was trained on, if the catalogue has it."""
+    """The film that the run was trained on; None if the catalogue does not have it."""
     other_film: str | None
-    """Name of the film that the run was trained on, if it is another than `entry`."""
+    """Name of the film that the run was trained on, if it is not `entry`; else None."""
 
     @property
     def films(self) -> list[FilmEntry]:
-        """The films that a command on it may read."""
+        """The films that a command on this run may read."""
         return [self.entry, *([self.trained_on] if self.trained_on else [])]
 
 
@@ -44,10 +44,10 @@ def find_run(
 ) -> FoundRun:
     """Find the finished run of a model for a film, or the run named `run`.
 
-    A run is matched by the frames it was trained on, or by the name of its film where those are not
-    known. `trained_on` names the film that the run was trained on, if it is another. `model` may be
-    a run's name as well, and None where `run` is given. Without a `film` it is the one that the run
-    was trained on. Raises BadInput, saying what there is, if there is no such film or run.
+    Runs are matched by the frames that they were trained on, or by the film's name if these are not
+    known. `trained_on` names the run's training film if it is not `film`. `model` can also be a
+    run's name, and can be None if `run` is given. `film` defaults to the run's training film.
+    Raises BadInput, listing what exists, if there is no such film or run.
     """
     catalogue = Catalogue.open(workspace)
     runs = find_runs(workspace)
@@ -57,7 +57,7 @@ def find_run(
     entry = one_film(catalogue, film, "one film at a time is reconstructed")
     trained_name, trained_entry = None, None
     if trained_on is not None:
-        # A run may outlive the catalogue's entry of its film.
+        # The catalogue may no longer have the run's film.
         trained_name = trained_on
         if trained_on in catalogue.entries or not any(each.film == trained_on for each in runs):
             trained_entry = one_film(catalogue, trained_on, "a model is trained on one film")
@@ -78,7 +78,7 @@ def find_run(
     elif name is None:
         raise BadInput("name a model, or a run with --run")
     else:
-        # Only the name is left of a film that is no longer in the catalogue.
+        # Of a film that is no longer in the catalogue, only the name is known.
         its_film = trained_entry if trained_on is not None else entry
         chosen = finished_run(
             runs,
@@ -99,10 +99,10 @@ def find_run(
 
 
 def words_for(workspace: Workspace, run: Run, film: FilmEntry) -> str:
-    """The fewest words by which commands find a run that was trained on a film.
+    """The shortest command-line words that select a run trained on a film.
 
-    The model and the film, where of the model's runs they find this one; else its digest, or its
-    name where another run's digest is the same.
+    These are model and film if they select this run, else its digest, or its name if another run
+    has the same digest.
     """
     runs = find_runs(workspace)
     found = finished_run(
@@ -125,9 +125,9 @@ def find_model(
     trained_on: str | None = None,
     run: str | None = None,
 ) -> tuple[Run, FilmEntry | None]:
-    """Find a run as `find_run` does where no film is needed, and the catalogue's entry of one.
+    """Find a run like `find_run` for a command that needs no film; return its film if known.
 
-    The film that a named run was trained on need not be here. Raises BadInput as `find_run`.
+    The training film of a named run need not be in the catalogue. Raises BadInput like `find_run`.
     """
     if film is None and trained_on is None:
         runs = find_runs(workspace)
@@ -141,13 +141,13 @@ def find_model(
 
 
 def is_run_name(runs: Sequence[Run], word: str, workspace: Workspace) -> bool:
-    """Whether a word given for a model names a run: a run has this name, and no model does."""
+    """Whether a word that was given as a model is the name of a run and not of a model."""
     known = any(word == each.name for each in list_plugins().models)
     return not known and bool(runs_named(runs, word, workspace))
 
 
 def _model_named(word: str) -> str:
-    """The name of a model; raises BadInput, which speaks of runs too, if none is called so."""
+    """Return the name of a model; raises BadInput, which mentions runs too, if it is unknown."""
     listed = {each.name: each.kind for each in list_plugins().models}
     if listed.get(word, "codec") != "codec":
         return word
@@ -167,7 +167,7 @@ def _film_of_run(
     run: str | None,
     workspace: Workspace,
 ) -> str:
-    """The film to use where none is named: the one that the run was trained on."""
+    """The film to use if none is named: the one that the run was trained on."""
     if run is not None:
         chosen = choose_run(runs, run, workspace)
         if chosen.film and chosen.film not in catalogue.entries:
@@ -191,7 +191,7 @@ def _film_of_run(
 
 
 def one_film(catalogue: Catalogue, word: str, why: str) -> FilmEntry:
-    """The one film that a word names; raises BadInput, beginning with `why`, if there are more."""
+    """The only film that a word names; raises BadInput, beginning with `why`, if it names more."""
     entries = catalogue.choose(word)
     if len(entries) != 1:
         raise BadInput(f"{why}; {word!r} is {len(entries)}")
@@ -206,14 +206,13 @@ def finished_run(
     word: str | None = None,
     trained_on_film: Callable[[Run], bool | None] = lambda run: None,
 ) -> Run:
-    """The finished run of a model to use on a film.
+    """Choose the finished run of a model to use on a film.
 
-    Of several it is the one trained on most frames; of equals, such as references, the newest.
-    `trained_on` names the film that the run was trained on; None means `film` itself. `word` is
-    how the user writes that film, which may be a path. `trained_on_film` says whether a run was
-    trained on the frames of that film: if so the run qualifies whatever its film is called, and if
-    not it never does. Where it returns None the name decides. Raises BadInput, saying which runs
-    there are, if there is none.
+    Of several runs, it is the one trained on the most frames; of equal ones, such as references,
+    the newest. `trained_on` names the training film; None means `film` itself. `word` is how the
+    user wrote that film, perhaps as a path. `trained_on_film` tests whether a run was trained on
+    the film's frames: True or False decides whether the run qualifies, whatever its film's name,
+    and with None the name decides. Raises BadInput, listing the existing runs, if none qualifies.
     """
     trained_name = trained_on or film
     training = f"`zoo train {model} --film {shlex.quote(word or trained_name)}`"
@@ -249,9 +248,9 @@ def finished_run(
 def finished_run_named(
     runs: Sequence[Run], word: str, model: str | None, workspace: Workspace
 ) -> Run:
-    """The finished run that a word names, as in `zoo runs`; raises BadInput if of another model.
+    """Find the finished run that a word names, as in `zoo runs`.
 
-    Raises BadInput also if it names none or several, or one that is not finished.
+    Raises BadInput if it names none or several, an unfinished run or a run of another model.
     """
     run = choose_run(runs, word, workspace)
     if run.status != "finished":
@@ -262,10 +261,10 @@ def finished_run_named(
 
 
 def was_trained_on(run: Run, entry: FilmEntry, workspace: Workspace) -> bool | None:
-    """Whether a run was trained on the frames that a film has now; nothing is decoded.
+    """Whether a run was trained on the frames that a film has now, tested without decoding.
 
-    None where that cannot be said: a file is missing, or the run is of film-zoo 0.1.0 and was
-    trained with another share held out than the film was opened with.
+    None if unknown: a file is missing, or the run is from film-zoo 0.1.0 and had a held-out share
+    that the film was not opened with.
     """
     if run.description is None:
         return None

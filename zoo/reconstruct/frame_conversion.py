@@ -26,16 +26,16 @@ FILTERS = {
     "spline": "spline",
     "area": "area",
 }
-"""Names of scaling filters, and libswscale's names for them."""
+"""libswscale's names of scaling filters, by our names."""
 
 _ACCURATE = "accurate_rnd+full_chroma_int+full_chroma_inp"
-"""Without these flags libswscale loses 6 dB to yuv420p and back, before any encoding."""
+"""Without these flags, conversion to yuv420p and back loses 6 dB before any encoding."""
 _NO_MATRIX = 0
-"""ITU-T H.273's code for RGB."""
+"""ITU-T H.273's matrix code for RGB."""
 
 
 def libswscale_name(name: str) -> str:
-    """libswscale's name for a filter; raises BadInput, with the known names, on an unknown one."""
+    """Return libswscale's name of a filter; raises BadInput, listing filters, if unknown."""
     if name not in FILTERS:
         raise BadInput(f"no filter is called {name!r}; there are: {', '.join(FILTERS)}")
     return FILTERS[name]
@@ -75,8 +75,8 @@ class _Graph:
 class Scaler:
     """Scales frames of one size to another by a named filter, one of `FILTERS`.
 
-    The aspect ratio is kept: if the new size has another one, the frame is centred on black. Raises
-    BadInput on an unknown filter.
+    The aspect ratio is kept: if the new size has a different one, the frame is centred on black.
+    Raises BadInput on an unknown filter.
     """
 
     def __init__(self, before: FrameSize, after: FrameSize, by: str = "lanczos") -> None:
@@ -88,7 +88,7 @@ class Scaler:
         self._scaled = FrameSize(width, height)
         flags = f"{method}+{_ACCURATE}"
         steps: list[tuple[str, dict[str, str]]] = [
-            # By way of planar RGB, which libswscale rounds correctly.
+            # Through planar RGB, which libswscale rounds correctly.
             ("scale", {"w": str(width), "h": str(height), "flags": flags}),
             ("format", {"pix_fmts": "gbrp"}),
             ("scale", {"flags": flags}),

@@ -1,7 +1,7 @@
-"""Publish a trained model on the Hugging Face hub, and bring published ones here.
+"""Publish trained models on the Hugging Face hub, and download published ones.
 
-What is published is four files: weights, `run.json`, the quantiser of the latents, and a card. Of a
-repository nothing else is ever read, and one that holds a pickle beside them is refused whole.
+A published model has four files: weights, `run.json`, the quantiser of the latents, and a card. No
+other file of a repository is read, and a repository that also holds a pickle is refused.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from zoo.training.trained_models import load_model
 
 CARD = "README.md"
 PREFIX = "hf://"
-"""What a repository of the hub begins with where a model may be named otherwise."""
+"""Prefix that marks a repository of the hub where other names of models are allowed."""
 LARGEST_DESCRIPTION, LARGEST_CARD = 1 << 20, 1 << 20
 LARGEST_WEIGHTS = 4 << 30
-"""Bytes; a model of a thousand million parameters."""
+"""Maximum bytes of weights: those of a model with a billion 32-bit parameters."""
 _MOST_FILES = 10_000
 PICKLES = frozenset(
     {*(".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pt2", ".pth")}
 )
-"""Ends of the names of files that are pickles or hold some, and may run code when they are read."""
+"""Suffixes of files that are or contain pickles, which can run code when they are read."""
 
 
 def load_folder(folder: Path, device: torch.device) -> TrainedModel:
-    """Load the model in a published folder; raises BadInput if there is none or it is damaged."""
+    """Load the model of a published folder; raises BadInput if it is missing or damaged."""
     run = RunFolder(folder)
     description = run.read()
     if description is None:
@@ -62,12 +62,12 @@ def load_folder(folder: Path, device: torch.device) -> TrainedModel:
     config = description.config
     architecture = registry().architecture(config.model)
     try:
-        # Before a network of any size that a file asks for takes memory. Some cannot be built so.
+        # First on the meta device, where a huge network takes no memory, if it can be built there.
         with suppress(RuntimeError, NotImplementedError), on_meta_device():
             size = FrameSize.parse(config.size)
             check_fit(run.weights, build(architecture, size, config.options))
         model = load_model(run, config, device)
-    except (TypeError, OverflowError) as error:  # options beyond all numbers that torch can take
+    except (TypeError, OverflowError) as error:  # options with numbers that torch cannot represent
         why = one_line(str(error))
         raise BadInput(f"{run.file}: its {config.model} cannot be built: {why}") from None
     quantiser = load_scale(run.scale, device)
@@ -77,9 +77,9 @@ def load_folder(folder: Path, device: torch.device) -> TrainedModel:
 
 
 def check_repo(name: str, what: str = "zoo push") -> str:
-    """Return the name of a repository, `user/name`; raises BadInput on anything else.
+    """Return a repository's name, `user/name`; raises BadInput on anything else.
 
-    `what` needs the extra `hub`, and is named where it is missing.
+    `what` is the command that the error names if the extra `hub` is missing.
     """
     try:
         from huggingface_hub.errors import HFValidationError
@@ -96,7 +96,7 @@ def check_repo(name: str, what: str = "zoo push") -> str:
 
 
 def file_names() -> list[str]:
-    """The names of what `write_folder` writes."""
+    """The names of the files that `write_folder` writes."""
     run = RunFolder(Path())
     return [run.weights.name, run.file.name, run.scale.name, CARD]
 
@@ -104,9 +104,9 @@ def file_names() -> list[str]:
 def write_folder(
     folder: Path, run: Run, trained: TrainedModel, entry: FilmEntry, repo: str
 ) -> list[Path]:
-    """Write what is published: weights, `run.json`, the quantiser of the latents, and a card.
+    """Write the files to publish: weights, `run.json`, the quantiser of the latents, and a card.
 
-    It contains nothing of the film itself, neither frames nor latents. Raises OSError.
+    They contain neither frames nor latents of the film. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = RunFolder(folder)
@@ -120,9 +120,9 @@ def write_folder(
 
 
 def push(folder: Path, repo: str, private: bool) -> str:
-    """Upload a folder's files as a model to the Hugging Face hub; returns its address.
+    """Upload a folder's files as a model to the Hugging Face hub; return its URL.
 
-    Raises ZooError if the user who is logged in may not, or the hub cannot be reached.
+    Raises ZooError if the logged-in user lacks permission, or the hub cannot be reached.
     """
     check_login()
     from huggingface_hub import HfApi
@@ -143,9 +143,9 @@ def push(folder: Path, repo: str, private: bool) -> str:
 
 
 def check_login() -> None:
-    """Raise BadInput if nothing can be pushed from here: offline, or nobody is logged in.
+    """Raise BadInput if a push is impossible: in offline mode, or if nobody is logged in.
 
-    The network is not used for it.
+    This does not use the network.
     """
     refuse_offline("zoo push")
     from huggingface_hub import get_token
@@ -162,7 +162,7 @@ def _hub_address() -> str:
 
 @dataclass(frozen=True)
 class Published:
-    """A model of the hub in a folder of this machine, checked and ready to be used."""
+    """A model of the hub in a local folder, checked and ready for use."""
 
     repo: str
     commit: str
@@ -172,7 +172,7 @@ class Published:
 
     @property
     def name(self) -> str:
-        """The name that its run has in `runs/`."""
+        """The name of its run in `runs/`."""
         config = self.description.config
         return f"{config.film}/{config.model}/{config.id}"
 
@@ -185,12 +185,12 @@ def fetched(
     revision: str | None = None,
     on_message: Callable[[str], None],
 ) -> Iterator[Published]:
-    """Bring a published model of the Hugging Face hub into a folder that is there for the block.
+    """Download a published model from the Hugging Face hub to a folder that exists in the block.
 
-    What the repository holds and how large it is is looked at before anything is fetched, and
-    everything is loaded once before the block begins. `what` wants it, for messages. Raises
-    BadInput, naming the repository, if it holds a pickle, lacks a part or has one that is damaged,
-    too large or of another version; ZooError if the hub cannot be reached.
+    The repository's files and their sizes are checked before the download, and the model is loaded
+    once before the block begins. `what` is the command that messages name. Raises BadInput, naming
+    the repository, if it holds a pickle, or if a file is missing, damaged, too large or of another
+    version; ZooError if the hub cannot be reached.
     """
     check_repo(repo, what)
     refuse_offline(what)
@@ -217,10 +217,10 @@ def fetched(
 def install(
     folder: Path, description: RunFile, workspace: Workspace, *, overwrite: bool = False
 ) -> RunFolder:
-    """Copy a published run into `runs/`, where it appears as a whole; returns its folder there.
+    """Copy a published run into `runs/`, atomically; return its folder there.
 
-    A run with the same weights that is there already stays. Raises BadInput if one with others is,
-    unless it is to `overwrite`, and LockHeld if that one is being trained.
+    An existing finished run with the same weights is kept. Raises BadInput if there is any other
+    run of this name, unless `overwrite` is set, and LockHeld if a training is writing it.
     """
     target = RunFolder.of(workspace, description.config)
     name = target.path.relative_to(workspace.runs).as_posix()
@@ -253,7 +253,7 @@ def _same(run: RunFolder, folder: Path) -> bool:
 
 @contextmanager
 def _hub_errors(repo: str) -> Iterator[None]:
-    """Errors of the hub's client, whose kinds depend on its version, in one line."""
+    """Convert errors of the hub's client, whose types vary by version, to one-line errors."""
     try:
         yield
     except Exception as error:
@@ -270,7 +270,7 @@ def _hub_errors(repo: str) -> Iterator[None]:
 
 
 def _checked(repo: str, siblings: list[Any]) -> dict[str, int]:
-    """The sizes of the files to fetch, by name; raises BadInput on a repository of another kind."""
+    """Check a repository's files; return the sizes of those to fetch by name, or raise BadInput."""
     folder = RunFolder(Path())
     most = {
         folder.file.name: LARGEST_DESCRIPTION,
@@ -302,7 +302,7 @@ def _checked(repo: str, siblings: list[Any]) -> dict[str, int]:
 
 
 def _as_stated(repo: str, path: Path, siblings: list[Any] | None) -> str:
-    """The SHA-256 of a file that came; raises BadInput if it is not what the hub said it is."""
+    """SHA-256 of a downloaded file; raises BadInput if it differs from the hub's metadata."""
     stated = next(each for each in siblings or [] if each.rfilename == path.name)
     found = file_sha256(path)
     large = stated.lfs
@@ -313,7 +313,7 @@ def _as_stated(repo: str, path: Path, siblings: list[Any] | None) -> str:
 
 
 def _description(repo: str, folder: Path) -> RunFile:
-    """What a fetched folder holds, once it was loaded as a whole."""
+    """Load the model of a fetched folder as a check, and return its run's description."""
     try:
         trained = load_folder(folder, torch.device("cpu"))
         description = trained.folder.read()
@@ -326,7 +326,7 @@ def _description(repo: str, folder: Path) -> RunFile:
 
 
 def card(run: Run, trained: TrainedModel, entry: FilmEntry, repo: str) -> str:
-    """The model's card, Markdown with the metadata that the hub reads."""
+    """Write the model's card: Markdown with the metadata that the hub reads."""
     from huggingface_hub import ModelCardData
 
     config, model = trained.config, trained.model

@@ -1,4 +1,4 @@
-"""Paths through latent space, and the video and the strip of frames that show one."""
+"""Paths through latent space, rendered as a video and as a strip of frames."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LARGEST = 320
 
 @dataclass(frozen=True)
 class LatentStatistics:
-    """Mean, standard deviation and range of a film's latents in each dimension: float (L,).
+    """Mean, standard deviation and range of a film's latents by dimension: float (L,).
 
     The standard deviation of a constant dimension is set to 1.
     """
@@ -51,18 +51,18 @@ class LatentStatistics:
         return cls(latents.mean(dim=0), torch.where(sd > 0, sd, 1.0), lowest, highest)
 
     def within(self, latents: Tensor) -> Tensor:
-        """Latents (N, L) clipped to the film's range: the decoder was trained on nothing else."""
+        """Clip latents (N, L) to the film's range, because the decoder was trained only on that."""
         return torch.maximum(torch.minimum(latents, self.highest), self.lowest)
 
 
 def path_through(stops: Tensor, steps: int, space: LatentStatistics, kind: Kind) -> Tensor:
-    """A path through stops (S, L): `steps` latents (steps, L), from the first stop to the last.
+    """Make a path of latents (`steps`, L) through stops (S, L), from the first to the last.
 
-    Each leg, from one stop to the next, takes the same time; stops in between are hit exactly if
-    `steps` - 1 is a multiple of the number of legs. A linear path is straight. On a spherical path
-    direction and length change evenly, seen from the mean of the film's latents in units of their
-    standard deviation (White, Sampling generative networks, 2016): halfway between two frames a
-    straight path comes nearer to that mean than frames do.
+    Each leg, from one stop to the next, takes the same time. Stops in between are hit exactly if
+    `steps` - 1 is a multiple of the number of legs. A linear path is straight; halfway between two
+    frames it is nearer to the mean of the film's latents than frames are. A spherical path avoids
+    this: relative to the mean, in units of the standard deviation, its direction and length change
+    evenly (White, Sampling generative networks, 2016).
     """
     legs = len(stops) - 1
     path = []
@@ -82,12 +82,12 @@ def path_through(stops: Tensor, steps: int, space: LatentStatistics, kind: Kind)
 
 
 def _turned(start: Tensor, stop: Tensor, share: float) -> Tensor:
-    """A latent between two others (L,): direction and length both change evenly."""
+    """A latent between two others (L,), with evenly changing direction and length."""
     lengths = start.norm(), stop.norm()
     cosine = torch.dot(start, stop) / (lengths[0] * lengths[1]).clamp_min(1e-12)
     angle = math.acos(float(cosine.clamp(-1, 1)))
     if math.sin(angle) < _PARALLEL:
-        # The shortest arc is not unique for opposite directions, and not needed for equal ones.
+        # Between opposite directions the shortest arc is not unique; equal ones need no arc.
         return torch.lerp(start, stop, share)
     direction = (
         math.sin((1 - share) * angle) * start / lengths[0]
@@ -99,14 +99,14 @@ def _turned(start: Tensor, stop: Tensor, share: float) -> Tensor:
 def closed_walk(latents: Tensor, steps: int, turns: int, seed: int) -> Tensor:
     """A random closed path (steps, L) with the mean and covariance of a film's latents (N, L).
 
-    A stationary Gaussian process in the space that the latents span: each principal component
-    follows a sum of `turns` harmonics with random amplitudes and phases, so that every step is a
-    sample of the normal distribution with the film's mean and covariance, and the last step leads
-    back to the first. More turns move faster. The same seed gives the same path.
+    It is a stationary Gaussian process in the span of the latents: each principal component follows
+    a sum of `turns` harmonics with random amplitudes and phases. So every step is a sample of the
+    normal distribution with the film's mean and covariance, and the last step leads back to the
+    first. More turns give faster motion. The same seed gives the same path.
     """
     space = LatentStatistics.of(latents)
     centred = (latents - space.mean).double()
-    # (K, L) with K the number of latents or of dimensions, whichever is smaller.
+    # (K, L), where K is the smaller of the numbers of latents and of dimensions.
     _, spreads, components = torch.linalg.svd(centred, full_matrices=False)
     spreads = spreads / math.sqrt(len(latents))
     generator = torch.Generator().manual_seed(seed)
@@ -119,7 +119,7 @@ def closed_walk(latents: Tensor, steps: int, turns: int, seed: int) -> Tensor:
 
 
 def frames_at(seconds: Sequence[float], times: FrameTimes) -> list[int]:
-    """The frame shown at each time, in seconds; raises ValueError for a time outside the film."""
+    """Frames shown at times in seconds; raises ValueError for a time outside the film."""
     for time in seconds:
         if not times.begins - 1e-6 <= time < times.ends:
             raise ValueError(time)
@@ -131,18 +131,18 @@ ON_STRIP = 9
 
 @dataclass(frozen=True)
 class PathVideo:
-    """The video of a path, and how it shows the latents."""
+    """The video file of a path, and how it shows the latents."""
 
     path: Path
     rate: Fraction
     hold: int = 1
-    """Frames of the video for which each latent is shown."""
+    """Number of video frames that show each latent."""
     enlarge: int = 1
-    """A whole factor, so that small frames can be seen."""
+    """Integer factor by which small frames are enlarged."""
 
     @property
     def strip(self) -> Path:
-        """Path of the strip, a PNG beside the video."""
+        """Path of the strip, a PNG next to the video."""
         return self.path.with_suffix(".png")
 
 
@@ -157,11 +157,11 @@ def write_path_video(
     columns: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Decode latents (N, L), each of `shape`, into an MP4 and a strip: one frame per latent.
+    """Decode latents (N, L), each of `shape`, into an MP4 and a strip, one frame per latent.
 
-    Of a window that is the frame in the middle. The strip shows the latents that have `captions`,
-    by number; without captions evenly spaced ones, each with its time. `progress` is called with
-    the number of latents decoded so far. Raises ZooError where a file cannot be written.
+    For a model with a window, this is the middle frame. The strip shows the latents that have
+    `captions`, by number; without captions, it shows evenly spaced latents with their times.
+    `progress` gets the number of latents decoded so far. Raises ZooError if a file is not writable.
     """
     shown = dict(captions) if captions is not None else _evenly(len(path), video)
     on_strip: dict[int, Pixels] = {}
@@ -185,7 +185,7 @@ def write_path_video(
 
 
 def _evenly(count: int, video: PathVideo) -> dict[int, str]:
-    """Evenly spaced latents from the first to the last, with their times in the video."""
+    """Choose evenly spaced latents, including both ends, with their times in the video."""
     chosen = torch.linspace(0, count - 1, min(ON_STRIP, count), dtype=torch.float64).round()
     return {int(n): f"{float(int(n) * video.hold / video.rate):.2f} s" for n in chosen}
 
@@ -193,9 +193,9 @@ def _evenly(count: int, video: PathVideo) -> dict[int, str]:
 def write_strip(
     path: Path, frames: Sequence[Pixels], captions: Sequence[str], columns: int | None = None
 ) -> None:
-    """Write frames, uint8 (H, W, 3) of one size, as a PNG, in rows of `columns`; None is one row.
+    """Write frames, uint8 (H, W, 3) of one size, as a PNG with `columns` columns or in one row.
 
-    Small frames are enlarged by a whole factor and large ones reduced, so that a row is at most
+    Small frames are enlarged by an integer factor and large ones reduced, so that a row is at most
     1,920 pixels wide.
     """
     columns = columns or len(frames)

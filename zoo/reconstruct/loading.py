@@ -7,8 +7,8 @@
     z = m.encode(frames)                    # float32 (N, ...), a tensor
     y = m.decode(z)                         # uint8 (N, H, W, 3)
 
-The results equal those of `zoo reconstruct`: the same run is found, frames are encoded and decoded
-in the same batches, and rounded to 8 bits per colour.
+The results equal those of `zoo reconstruct`: it finds the same run, encodes and decodes in the same
+batches, and rounds to 8 bits per colour.
 """
 
 from __future__ import annotations
@@ -51,29 +51,29 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Loaded:
-    """A trained model, ready to encode and decode. `load` makes it.
+    """A trained model that is ready to encode and decode; made by `load`.
 
-    It takes frames as uint8, RGB, an array or a tensor, (N, H, W, 3) or (N, 3, H, W); or as a float
-    tensor (N, 3, H, W) in [0, 1]; of the size that the model was trained at. It returns frames as a
-    uint8 array (N, H, W, 3), and latents as float32 tensors (M, ...) on the model's device.
+    It accepts RGB frames of the size that the model was trained at: uint8 arrays or tensors
+    (N, H, W, 3) or (N, 3, H, W), or float tensors (N, 3, H, W) in [0, 1]. It returns frames as
+    uint8 arrays (N, H, W, 3), and latents as float32 tensors (M, ...) on the model's device.
 
-    A model with a window or a context takes the frames as one shot: in order, without a cut. With a
-    window of T there is one latent for T frames, the last window padded with the last frame; every
-    other model has one latent per frame.
+    A model with a window or a context treats the frames as one shot: in order, without a cut. With
+    a window of T, there is one latent per T frames, and the last window is padded with the last
+    frame. Other models have one latent per frame.
     """
 
     trained: TrainedModel
     workspace: Workspace
     holdout: float
     run: Run | None = None
-    """The run that it was loaded from; None if it was loaded from a folder or the hub."""
+    """The run that the model was loaded from; None if from a folder or the hub."""
     loaded_film: Film | None = None
 
     @property
     def film(self) -> Film:
-        """The film that it was loaded for, at its size; `film.store.array` holds the frames.
+        """The film that the model was loaded for, at its size; `film.store.array` has the frames.
 
-        Raises BadInput if it was loaded from a folder or the hub, for no film.
+        Raises BadInput if the model was loaded from a folder or the hub, without a film.
         """
         if self.loaded_film is None:
             raise BadInput("this model was loaded without a film; name one")
@@ -86,22 +86,22 @@ class Loaded:
 
     @property
     def config(self) -> TrainingConfig:
-        """How it was trained."""
+        """The configuration of its training."""
         return self.trained.config
 
     @property
     def size(self) -> FrameSize:
-        """Of the frames that it takes and returns."""
+        """The size of the frames that it accepts and returns."""
         return self.trained.model.size
 
     @property
     def device(self) -> torch.device:
-        """The device that it runs on."""
+        """The device that the model runs on."""
         return self.trained.device
 
     @property
     def quantiser(self) -> Quantiser:
-        """The quantiser of its latents: 8 bits over the range that its film spans."""
+        """The quantiser of its latents: 8 bits over the range of its training film."""
         return self.trained.quantiser
 
     def __repr__(self) -> str:
@@ -109,10 +109,10 @@ class Loaded:
 
     @torch.no_grad()
     def encode(self, frames: Frames, *, quantise: bool = False) -> Tensor:
-        """Latents of frames: float32 (M, ...).
+        """Encode frames to latents, float32 (M, ...).
 
-        With `quantise` they are rounded to the levels at which every score is measured. Raises
-        ValueError on frames of another form, and BadInput if a latent is not what the model
+        With `quantise`, latents are rounded to the levels that are used for all scores. Raises
+        ValueError on frames of another form, and BadInput if a latent differs from what the model
         declares.
         """
         numbers = torch.cat([encode_samples(self.network, some) for some in self._batches(frames)])
@@ -121,9 +121,9 @@ class Loaded:
 
     @torch.inference_mode()
     def decode(self, latents: Tensor | npt.NDArray[np.floating[Any]]) -> Pixels:
-        """Frames decoded from latents (M, ...) alone: uint8 (N, H, W, 3).
+        """Decode latents (M, ...) to frames, uint8 (N, H, W, 3).
 
-        With a window of T, N is M times T: the padding of a last window is decoded, too. Raises
+        With a window of T, N is M times T, including any padding of the last window. Raises
         ValueError on latents of another form.
         """
         given = torch.as_tensor(latents, dtype=torch.float32, device=self.device)
@@ -134,14 +134,14 @@ class Loaded:
         return np.concatenate([decode_to_pixels(self.network, some) for some in given.split(count)])
 
     def reconstruct(self, frames: Frames) -> Pixels:
-        """Frames encoded, quantised and decoded: uint8 (N, H, W, 3)."""
+        """Encode, quantise and decode frames: uint8 (N, H, W, 3)."""
         return self.decode(self.encode(frames, quantise=True))[: len(frames)]
 
     def latents(self, film: str | Path | None = None) -> Latents:
-        """Quantised latents of a whole film; by default the film that the model was loaded for.
+        """Quantised latents of a whole film, by default the film that the model was loaded for.
 
-        `film` is a name in the catalogue or a path. `levels` is uint8 (N, L); `dequantised(slice)`
-        is what `decode` takes. Raises BadInput if there is no such film.
+        `film` is a name in the catalogue or a path. The result's `levels` are uint8 (N, L), and its
+        `dequantised(slice)` is the input for `decode`. Raises BadInput if there is no such film.
         """
         if film is None:
             return self.trained.film_latents(self.film)
@@ -150,7 +150,7 @@ class Loaded:
         return self.trained.film_latents(opened)
 
     def sample(self, count: int, *, seed: int = 0) -> Tensor:
-        """Samples of the model's prior: latents, float32 (count, ...).
+        """Draw latents from the model's prior, float32 (count, ...).
 
         The same seed gives the same latents on every machine. Raises BadInput if the model has no
         prior.
@@ -158,8 +158,8 @@ class Loaded:
         return prior_sample(self.network, count, seed).to(self.device)
 
     def _batches(self, frames: Frames) -> Iterator[Tensor]:
-        """Samples as `encode` takes them, about 32 frames at a time: float, on the device."""
-        # torch's tensors are writable, so a read-only array, such as a film's own, is copied.
+        """Yield float samples for `encode` on the device, about 32 frames at a time."""
+        # A read-only array, such as a film's own, is copied, because tensors are writable.
         if isinstance(frames, np.ndarray):
             frames = torch.from_numpy(frames if frames.flags.writeable else frames.copy())
         width, height = self.size
@@ -197,18 +197,18 @@ def load(
     holdout: float = 0.1,
     on_message: Callable[[str], None] = _LOG.info,
 ) -> Loaded:
-    """Load a trained model for a film, as `zoo reconstruct MODEL --film FILM` finds it.
+    """Load a trained model for a film, found like in `zoo reconstruct MODEL --film FILM`.
 
-    `model` is a model, a run as `zoo runs` names it, such as the bundled `bigbuckbunny-vae`, or
-    `hf://user/repo`, which `zoo push` published. Of a model's finished runs on the film it is the
-    one trained on most frames, of equals the newest. `run` names a run as well; `trained_on` takes
-    a run on another film. `film` is a name in the catalogue or a path, by default the film that the
-    run was trained on. `folder`, in place of model and film, is a published one. `workspace` is a
-    folder, by default the current one; `device` is auto, cpu, cuda or cuda:1; `holdout` is the
-    share of the film that was held out. `on_message` gets a line about whatever takes time or
-    matters.
+    `model` is the name of a model, a run's name as in `zoo runs`, such as the bundled
+    `bigbuckbunny-vae`, or `hf://user/repo`, published by `zoo push`. Of a model's finished runs on
+    the film, the one trained on the most frames is used; of equal ones, the newest. `run` also
+    names a run; `trained_on` selects a run on another film. `film` is a name in the catalogue or a
+    path, by default the run's training film. `folder` is a published folder, in place of model and
+    film. `workspace` is a folder, by default the current one; `device` is auto, cpu, cuda or
+    cuda:1; `holdout` is the held-out share of the film. `on_message` gets lines about slow steps
+    and other important events.
 
-    Raises BadInput, saying what there is, if there is no such film, run or folder.
+    Raises BadInput, listing what exists, if there is no such film, run or folder.
     """
     place = Workspace(Path(workspace).absolute()) if workspace is not None else Workspace.here()
     chosen = choose_device(device)
@@ -239,9 +239,9 @@ def load(
 
 
 def prior_sample(network: Autoencoder, count: int, seed: int) -> Tensor:
-    """Samples of a model's prior: latents, float32 (count, ...), on the CPU.
+    """Draw latents from a model's prior, float32 (count, ...), on the CPU.
 
-    Raises BadInput if the model has none.
+    Raises BadInput if the model has no prior.
     """
     found = network.sample_prior(count, torch.Generator().manual_seed(seed))
     if found is None:

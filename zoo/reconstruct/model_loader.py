@@ -1,4 +1,4 @@
-"""A trained model with the quantiser of its latents, loaded from a finished run for a film."""
+"""Load a trained model, with the quantiser of its latents, from a finished run."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ class TrainedModel:
 
     @property
     def numbers(self) -> int:
-        """Numbers in a latent."""
+        """The number of numbers in a latent."""
         return self.quantiser.lowest.numel()
 
     @torch.inference_mode()
     def encode(self, samples: Tensor) -> Latents:
-        """Quantised latents of samples as the model's `encode` takes them, float in [0, 1].
+        """Encode samples for the model's `encode`, float in [0, 1], to quantised latents.
 
-        About 32 frames are encoded at a time. Raises BadInput if a latent is not what the model
-        declares.
+        About 32 frames are encoded at a time. Raises BadInput if a latent differs from what the
+        model declares.
         """
         pieces = samples.split(samples_per_batch(Sampling.of(self.model)))
         numbers = torch.cat([encode_samples(self.model, some) for some in pieces])
@@ -72,17 +72,17 @@ class TrainedModel:
 
     @torch.inference_mode()
     def decode(self, latents: Latents) -> Pixels:
-        """All frames of these latents, rounded to 8 bits: uint8 (B, H, W, 3), RGB."""
+        """Decode all frames of these latents, rounded to 8 bits: uint8 (B, H, W, 3), RGB."""
         return decode_to_pixels(self.model, latents.dequantised(slice(None)))
 
     def decode_frames(self, samples: FilmSamples, frames: slice, latents: Latents) -> Pixels:
-        """Some frames of a film from the latents of all its samples: uint8 (B, H, W, 3), RGB."""
+        """Decode some frames of a film from its latents: uint8 (B, H, W, 3), RGB."""
         return to_pixels(reconstruct_frames(self.model, samples, frames, latents))
 
     def saved_latents(self, film: Film) -> Latents | None:
-        """The latents of a film that an evaluation saved; None if there are none of its frames.
+        """Read the latents of a film that an evaluation saved; None if there are none.
 
-        Raises BadInput if they are damaged.
+        Latents of other frames do not count. Raises BadInput if they are damaged.
         """
         path = self.folder.evaluation(film.name) / LATENTS
         if not path.exists() or not latents_are_of(path, film.fingerprint):
@@ -90,9 +90,9 @@ class TrainedModel:
         return load_latents(path, film.fingerprint, self.device)
 
     def encode_film(self, film: Film, progress: Callable[[int], None] | None = None) -> Latents:
-        """Quantised latents of a whole film; `progress` gets the number of frames encoded so far.
+        """Encode a whole film; `progress` gets the number of frames encoded so far.
 
-        Raises BadInput if a latent is not what the model declares.
+        Raises BadInput if a latent differs from what the model declares.
         """
         parts = []
         for done, numbers in encode_batches(self.model, film, self.device):
@@ -103,7 +103,7 @@ class TrainedModel:
         return Latents(torch.cat(parts), shape, self.quantiser, len(film))
 
     def film_latents(self, film: Film, progress: Callable[[int], None] | None = None) -> Latents:
-        """Quantised latents of a whole film: those that were scored, else encoded now."""
+        """Quantised latents of a whole film: the scored ones if saved, else encoded now."""
         saved = self.saved_latents(film)
         return self.encode_film(film, progress) if saved is None else saved
 
@@ -117,10 +117,10 @@ def load_trained_model(
 ) -> TrainedModel:
     """Load the model of a finished run, and the quantiser of its latents.
 
-    The quantiser is that of the latents which an evaluation saved, or that of a published run.
-    Without either the film that the model was trained on, `film_as_trained`, is encoded,
-    `on_message` says so, and the latents are saved in the run's `evaluation` folder if that is
-    writable. Raises what `film_as_trained` raises. Messages name the film as `trained_on` does.
+    The quantiser comes from latents that an evaluation saved, or from a published run. Without
+    either, the training film from `film_as_trained` is encoded, with a line to `on_message`, and
+    its latents are saved in the run's `evaluation` folder if that is writable. Raises the errors of
+    `film_as_trained`. Messages name the film as in `trained_on`.
     """
     assert run.description is not None, "a finished run has a description"
     config = run.description.config
@@ -140,10 +140,10 @@ def load_trained_model(
 def training_film(
     entry: FilmEntry, config: TrainingConfig, workspace: Workspace, film: Film
 ) -> Film | None:
-    """The film with the frames and the split of a training; None if it has others now.
+    """The film with the frames and the split of a training; None if these have changed.
 
-    `film` is the entry as it is now, at the training's size. The split is part of the fingerprint
-    that a run records, so every held-out share that this film was opened with is tried.
+    `film` is the entry as it is now, at the training's size. The run's fingerprint includes the
+    split, so every held-out share that this film was opened with is tried.
     """
     for share in film.store.manifest.splits:
         one = open_film(entry, film.size, workspace, holdout=float(share))
@@ -162,7 +162,7 @@ def run_size(run: Run) -> FrameSize:
 class ModelLoader:
     """Loads finished runs for films.
 
-    `ingest` opens a film at a size; `on_message` gets a line about what takes time or matters.
+    `ingest` opens a film at a size; `on_message` gets lines about slow steps and other events.
     """
 
     workspace: Workspace
@@ -173,11 +173,11 @@ class ModelLoader:
     def load(
         self, run: Run, entry: FilmEntry, trained_on: FilmEntry | None = None
     ) -> tuple[Film, TrainedModel]:
-        """The film at the frame size of a finished run, and the run's model.
+        """Load the film at the frame size of a finished run, and the run's model.
 
-        `trained_on` is the film that the run was trained on, if it is another one; it is opened
-        only if the run was never evaluated. Raises BadInput where it is needed and not given, or
-        has changed since the training.
+        `trained_on` is the run's training film if it is another film; it is opened only if the run
+        was never evaluated. Raises BadInput if this film is needed but not given, or has changed
+        since the training.
         """
         assert run.description is not None, "a finished run has a description"
         config = run.description.config

@@ -1,4 +1,4 @@
-"""Reconstruct a whole film as a video with the source's sound, or several beside one another."""
+"""Reconstruct a film as a video with the source's sound; several models side by side."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from zoo.reconstruct.write_sound import Sound, write_sound
 
 _GAP = 4
 _IN_A_ROW = 3
-"""The most panels that are in one row of their own."""
-# Of a panel's height; letters fill two thirds of it.
+"""Maximum panels that are laid out in a single row."""
+# Height of a caption: share of the panel's height, and limits; text fills two thirds of it.
 _CAPTION_SHARE, _SMALLEST_CAPTION, _LARGEST_CAPTION = 0.1, 14, 64
 
 
@@ -50,31 +50,31 @@ class Panel(Protocol):
     film: Film
 
     def read(self, span: slice) -> Any:
-        """Read whatever `decode` needs for these frames."""
+        """Read the data that `decode` needs for these frames."""
 
     def decode(self, data: Any) -> Pixels:
-        """The frames that were read: uint8 (B, H, W, 3), RGB."""
+        """Turn the data into frames: uint8 (B, H, W, 3), RGB."""
 
 
 @dataclass
 class Original:
-    """The film itself."""
+    """A panel of the film itself."""
 
     film: Film
     name: str = "original"
 
     def read(self, span: slice) -> Pixels:
-        """Frames of the frame store."""
+        """Read frames from the frame store."""
         return np.array(self.film.store.array[span])
 
     def decode(self, data: Pixels) -> Pixels:
-        """The same frames."""
+        """Return the frames unchanged."""
         return data
 
 
 @dataclass
 class Reconstruction:
-    """The film as a trained model reconstructs it, from the latents that were scored if any."""
+    """A panel of a model's reconstruction, from the latents that were scored, if saved."""
 
     film: Film
     name: str
@@ -85,7 +85,7 @@ class Reconstruction:
         self._samples = samples_of(self.film, self.trained.model)
 
     def read(self, span: slice) -> Any:
-        """Samples as `encode` takes them, few at a time; only the span where latents are saved."""
+        """Read samples in small batches for `encode`; only the span if latents are saved."""
         if self._saved is not None:
             return span
         return [
@@ -94,7 +94,7 @@ class Reconstruction:
         ]
 
     def decode(self, data: Any) -> Pixels:
-        """Decode, after encoding where no latents are saved."""
+        """Decode frames; encode them first if no latents are saved."""
         if self._saved is not None:
             return self.trained.decode_frames(self._samples, data, self._saved)
         parts = []
@@ -107,11 +107,11 @@ class Reconstruction:
 def stream_frames(
     panels: Sequence[Panel], start: int, stop: int
 ) -> Generator[list[Pixels], None, None]:
-    """Each panel's frame, for the frames from `start` up to but not including `stop`.
+    """Yield each panel's frame, for the frames `[start, stop)`.
 
-    Reading and decoding have a thread each, and go on while the caller uses a frame; at most seven
-    batches of a panel are in memory at once. Models get the film in the batches in which it is
-    scored: the last bit of a frame can depend on the frames beside it.
+    Reading and decoding have a thread each, and continue while the caller uses a frame. At most
+    seven batches of a panel are in memory. Models get the same batches as in evaluation, because
+    the last bit of a frame can depend on other frames in its batch.
     """
     spans = [s for s in batch_slices(panels[0].film) if s.start < stop and s.stop > start]
     reading = ([panel.read(span) for panel in panels] for span in spans)
@@ -130,10 +130,10 @@ def stream_frames(
 
 
 class FrameGrid:
-    """A grid of panels of one size, each under its name; names that do not fit are shortened.
+    """A grid of panels of one size, each below its name; names that do not fit are shortened.
 
-    Without a number of columns up to three panels are in a row; more are in a square, or have one
-    column more than rows.
+    By default, up to three panels are in one row; more form a square, or a grid with one column
+    more than it has rows.
     """
 
     def __init__(self, names: Sequence[str], panel: FrameSize, columns: int | None = None) -> None:
@@ -145,7 +145,7 @@ class FrameGrid:
         caption = _even(
             min(max(panel.height * _CAPTION_SHARE, _SMALLEST_CAPTION), _LARGEST_CAPTION)
         )
-        # All even: codecs keep one colour for two by two pixels.
+        # Even sizes, because codecs store one colour for 2x2 pixels.
         width, height = _even(panel.width) + _GAP, _even(panel.height) + caption + _GAP
         self.size = FrameSize(columns * width - _GAP, rows * height - _GAP)
         self.places = [
@@ -178,14 +178,14 @@ def _even(length: float) -> int:
 
 @dataclass(frozen=True)
 class FilmRange:
-    """Frames `[start, stop)` of a film, and the time that they take, in seconds of the film."""
+    """Frames `[start, stop)` of a film, and their time range in seconds of the film."""
 
     start: int
     stop: int
     start_seconds: float
-    """Becomes 0 in the video."""
+    """The time that becomes 0 in the video."""
     stop_seconds: float | None
-    """None where the sound goes on to its own end."""
+    """The end of the range; None if the sound continues to its own end."""
 
 
 def film_range(
@@ -193,8 +193,8 @@ def film_range(
 ) -> FilmRange:
     """The frames of a film from `begin` up to but not including `end`, in seconds of the film.
 
-    Sound before the first frame of a whole film is kept. Raises BadInput if no frame lies between
-    the two.
+    For a whole film, sound before its first frame is kept. Raises BadInput if the range has no
+    frame.
     """
     times = film.frame_seconds
     start = 0 if begin is None else int(np.searchsorted(times, begin - 1e-6))
@@ -215,14 +215,14 @@ def film_range(
 
 
 def _end_of_frame(film: Film, stop: int, end: float | None = None) -> float:
-    """The end of the frame before `stop`: where the next one begins, or `end`."""
+    """The end of the frame before `stop`: the start of the next frame, or `end`."""
     next_begins = float(film.times.at(stop))
     return next_begins if end is None else min(next_begins, end)
 
 
 @dataclass(frozen=True)
 class WrittenVideo:
-    """A video that was written."""
+    """The result of writing a video."""
 
     path: Path
     size: FrameSize
@@ -235,10 +235,10 @@ class WrittenVideo:
 def film_sound(
     entry: FilmEntry, film: Film, span: FilmRange, path: Path, *, small: bool = False
 ) -> Iterator[Sound]:
-    """The sound of a range of a film, in a temporary file beside `path`.
+    """Write the sound of a film's range to a temporary file next to `path`, for the block.
 
-    `small` is that of `write_sound`. Raises BadInput if a source file cannot be opened, and
-    CannotWrite where the disk is full.
+    `small` is as in `write_sound`. Raises BadInput if a source file cannot be opened, and
+    CannotWrite if the disk is full.
     """
     starts = [part.starts for part in film.store.manifest.parts]
     ends = [*starts[1:], film.times.ends]
@@ -272,12 +272,12 @@ def reconstruct(
 ) -> WrittenVideo:
     """Write the panels' frames of a film as an MP4, with the source's sound in sync.
 
-    Where `path` ends in `.webp` it is an animated WebP instead, without sound, tags and chapters,
-    and `settings` are not used. Several panels are laid out in a grid under their names. `size` is
-    that of a panel in the video, None for that of the first panel's film; other frames are scaled
-    after they were rounded to 8 bits. `progress` is called with the number of frames done so
-    far. Sound is written first, beside `path`, and read back. Raises ZooError where the file cannot
-    be written, and what the panels raise; nothing is left then.
+    If `path` ends in `.webp`, the file is an animated WebP without sound, tags and chapters, and
+    `settings` are not used. Several panels are laid out in a grid with their names. `size` is the
+    size of a panel in the video; None means that of the first panel's film. Frames of other sizes
+    are scaled after rounding to 8 bits. `progress` is called with the number of frames done so far.
+    Sound is written first, next to `path`, and read back. Raises ZooError if the file cannot be
+    written, and the errors of the panels; no file remains after an error.
     """
     film = panels[0].film
     shown = size or film.size
@@ -329,10 +329,10 @@ def default_name(
     begin: float | None = None,
     end: float | None = None,
 ) -> str:
-    """`<film>-<model>.mp4`, with a word for all that makes it another video.
+    """The default file name, `<film>-<model>.mp4`, with additions that distinguish videos.
 
-    These are the film that the model was trained on if it is another, `beside`, and the range in
-    which colons are dots.
+    These are the training film if it is another film, `beside`, and the range, with dots in place
+    of colons.
     """
     words = [film, *models]
     if trained_on and trained_on != film:

@@ -1,7 +1,7 @@
-"""Read the sound of source files: which track, its decodable packets, and their times in the film.
+"""Read the sound of source files: choose the track, and time its decodable packets in the film.
 
-Headers do not say what comes: a track may be empty, or change its channels in mid-film. So every
-track is decoded once before it is used.
+Headers are not reliable: a track may be empty, or change its channels in the middle of the film. So
+every track is decoded once before it is used.
 """
 
 from __future__ import annotations
@@ -18,22 +18,21 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Disposition
 
+from zoo.films.decode import ReadablePackets
 from zoo.films.frame_store import Join
 from zoo.films.video_file import VideoFile
 
 LONGEST_PRIMING = 1.0
-"""Seconds before the beginning from which packets are kept: a decoder may need them to start."""
-# A file whose reading fails this often in a row has nothing more to give.
-_MOST_FAILURES = 200
-# What comes before the beginning is skipped by seeking, in seconds, if it is longer than this.
+"""Packets are kept from this many seconds before the start, as a decoder may need them."""
+# Seek if the start is later than this; seek to this much before it (both in seconds).
 _WORTH_SEEKING, _EARLIER = 30.0, 3.0
-# A sound format that lasts less than this, in seconds, is a damaged packet.
+# A sound format that lasts less than this, in seconds, is treated as a damaged packet.
 _BRIEF = 0.1
 # Sound may begin a little before the frame that it belongs to, and jitter by as much, in seconds.
 _TOLERANCE = 1.0
 NO_SOUND = "the source has none"
-"""Why there is no sound, where nothing was left out."""
-# FFmpeg's usual layout for a number of channels whose positions are not stated.
+"""The reason for missing sound if no sound was left out."""
+# FFmpeg's default layout by number of channels, if their positions are not stated.
 _USUAL_LAYOUTS = {
     1: "mono",
     2: "stereo",
@@ -52,11 +51,11 @@ class FilmPart:
 
     path: Path
     starts: float
-    """Second of the film at which the file begins."""
+    """When the file begins, in seconds of the film."""
     ends: float
-    """Second of the film at which its last frame ends."""
+    """When its last frame ends, in seconds of the film."""
     joins: Sequence[Join] = ()
-    """Jumps of its clock at which the frames were joined."""
+    """Jumps of the file's clock at which the frames were joined."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class SoundFormat:
     """Channels and sample rate of decoded sound."""
 
     layout: str
-    """As FFmpeg names it."""
+    """FFmpeg's name of the layout."""
     channels: tuple[str, ...]
     """Position of each channel: FL, FR, LFE and so on."""
     rate: int
@@ -86,7 +85,7 @@ class SoundFormat:
 
 @dataclass
 class Track:
-    """One audio stream of one file, and what was decoded of it."""
+    """One audio stream of one file, and the result of decoding it."""
 
     part: FilmPart
     stream: int
@@ -101,7 +100,7 @@ class Track:
 def find_tracks(
     parts: Sequence[FilmPart], start: float, stop: float | None
 ) -> tuple[list[Track], str]:
-    """The track of each file that has sound in the range; else the reason why there is none."""
+    """The track of each file that has sound in the range, or the reason why there is none."""
     found: list[Track] = []
     reasons: list[str] = []
     for part in parts:
@@ -129,11 +128,11 @@ def find_tracks(
 
 
 def _candidates(source: VideoFile, part: FilmPart) -> tuple[list[Track], str]:
-    """Audio streams of the video's program, best first; else the reason why there is none."""
+    """Audio streams of the video's program, best first, or the reason why there is none."""
     streams = list(source.container.streams.audio)
     if not streams:
         return [], ""
-    # Without a codec context there is no decoder for a stream.
+    # A stream without a codec context has no decoder.
     known = [s for s in streams if s.codec_context is not None]
     if not known:
         return [], "there is no decoder here for it"
@@ -150,12 +149,12 @@ def _candidates(source: VideoFile, part: FilmPart) -> tuple[list[Track], str]:
 
 
 def codec_family(decoder: str) -> str:
-    """The codec of a decoder: `mp3float` is mp3, `libopus` is opus."""
+    """The codec that a decoder decodes, such as mp3 for `mp3float` and opus for `libopus`."""
     return decoder.removesuffix("float").removeprefix("lib")
 
 
 def _same_program(source: VideoFile, stream: AudioStream) -> bool:
-    """Whether sound and video are of one program: FFmpeg then finds one video for both."""
+    """Whether sound and video are in one program, in which case FFmpeg finds that video."""
     streams = source.container.streams
     by_sound = streams.best("video", related=stream)
     by_video = streams.best("video", related=source.stream)
@@ -163,7 +162,7 @@ def _same_program(source: VideoFile, stream: AudioStream) -> bool:
 
 
 def _decode_range(track: Track, start: float, stop: float | None) -> None:
-    """Decode what lies in the range; record its formats and what cannot be decoded."""
+    """Decode the packets in the range; record their formats and failures in `track`."""
     decoded: dict[SoundFormat, float] = {}
     for shift, packet in timed_packets(track, start, stop):
         begins = float((packet.pts or 0) * packet.time_base) + shift
@@ -176,7 +175,7 @@ def _decode_range(track: Track, start: float, stop: float | None) -> None:
 
 
 def decoded_frames(packet: Packet[AudioStream], track: Track | None = None) -> list[AudioFrame]:
-    """Frames of a packet; none of a damaged one, which `track` counts."""
+    """Decode a packet; a damaged one gives no frames and is counted in `track`."""
     try:
         return packet.decode()
     except av.error.FFmpegError:
@@ -188,7 +187,7 @@ def decoded_frames(packet: Packet[AudioStream], track: Track | None = None) -> l
 def timed_packets(
     track: Track, start: float, stop: float | None
 ) -> Iterator[tuple[float, Packet[AudioStream]]]:
-    """Packets of a track in the range, each with what to add to its time, in seconds."""
+    """Yield the packets of a track in the range, each with a shift of its time in seconds."""
     part = track.part
     with VideoFile.open(part.path, threads=1) as source:
         zero = source.clock_start
@@ -216,7 +215,7 @@ def timed_packets(
 def _packets_from(
     source: VideoFile, stream: AudioStream, time: float | None
 ) -> Iterator[Packet[AudioStream]]:
-    """Packets of a stream from shortly before a time on the file's own clock; None: all."""
+    """Yield a stream's packets from shortly before a time of the file's clock; None for all."""
     base = stream.time_base
     if time is not None and time - source.clock_start > _WORTH_SEEKING and base is not None:
         try:
@@ -228,44 +227,33 @@ def _packets_from(
             yield first
             yield from _readable_packets(source, stream)
             return
-        # Not every file supports seeking; reading it from the beginning always works.
+        # Not every file supports seeking, but reading from the beginning always works.
         source.container.seek(0)
     yield from _readable_packets(source, stream)
 
 
 def _readable_packets(source: VideoFile, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
-    """Packets up to the end, or to where nothing more can be read; damaged ones are skipped."""
-    packets = source.container.demux(stream)
-    failures = 0
-    while failures < _MOST_FAILURES:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.error.FFmpegError:
-            failures += 1
-            # An error ends the iterator; a new one continues at the file's position.
-            packets = source.container.demux(stream)
-            continue
-        failures = 0
+    packets = ReadablePackets(lambda: source.container.demux(stream))
+    for packet in packets:
+        packets.failures_in_a_row = 0
         yield packet
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of one file without a jump of its clock."""
+    """A part of a file in which its clock does not jump."""
 
     starts: float
-    """Second of the film at which its frames begin."""
+    """When its frames begin, in seconds of the film."""
     shift: float
-    """What to add to a time of the file to get a time of the film, in seconds."""
+    """Seconds to add to a time of the file to get a time of the film."""
 
 
 class SoundClock:
-    """Gives packets of one file their times in the film, and joins sound where frames were joined.
+    """Converts packet times of one file to film times, and joins sound where frames were joined.
 
-    Where the clock of the sound alone jumps, back or to after the last frame, the sound continues
-    without a gap. `sections` are in order, at least one; `ends` is when the last frame ends. All
+    If only the clock of the sound jumps, backwards or past the last frame, the sound continues
+    without a gap. `sections` are in order, at least one; `ends` is the end of the last frame. All
     times are in seconds.
     """
 
@@ -279,13 +267,13 @@ class SoundClock:
         """Whether sound was moved or left out because of a jump."""
 
     def source_time(self, film_time: float) -> float | None:
-        """A time of the film on the file's clock; None if that clock jumps."""
+        """Convert a film time to the file's clock; None if that clock jumps."""
         return film_time - self._sections[0].shift if len(self._sections) == 1 else None
 
     def time(self, stamp: float, length: float) -> float | None:
-        """Time of the next packet, `length` seconds long; None if it belongs to no frame.
+        """The film time of the next packet, `length` seconds long; None if it matches no frame.
 
-        `stamp` is its time on the file's clock.
+        `stamp` is the packet's time on the file's clock.
         """
         found = self._film_time(stamp)
         if found is not None:

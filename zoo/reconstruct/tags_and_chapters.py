@@ -1,6 +1,6 @@
 """Tags and chapters of a film's source files, and the tags of a reconstruction.
 
-Texts are cut to lengths that MP4 and `.zoo` files can hold.
+Texts are shortened to lengths that MP4 and `.zoo` files can hold.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from zoo.reconstruct.model_loader import TrainedModel
 from zoo.reconstruct.video_writers import Chapter
 
 MOST_TAGS, LONGEST_TAG_NAME, LONGEST_TAG = 80, 200, 5000
-"""Number of tags taken from a source, and characters of a tag's name and text."""
+"""Maximum number of tags of a source, and maximum characters of a tag's name and text."""
 MOST_CHAPTERS, LONGEST_CHAPTER_TITLE = 2000, 250
-"""An MP4 has one byte for the length of a chapter's title, beside a longer form of it."""
+"""Limits for chapters; one of MP4's two forms has one byte for the length of a title."""
 LONGEST_FILE_NAMES, LONGEST_TITLE = 1000, 500
-"""Characters of the names of a film's files, and of its title."""
+"""Maximum characters of the names of a film's files, and of its title."""
 
 _OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "creation_time",
                 "duration", "encoded_by", "encoding_tool", "software"}  # fmt: skip
-"""Tags that describe the file and not the film."""
+"""Tags that describe the file instead of the film."""
 _COMMON = {"title", "artist", "comment", "date", "copyright", "description", "genre",
            "album", "composer", "language", "show"}  # fmt: skip
 
 
 def source_tags(path: Path) -> dict[str, str]:
-    """A source file's tags about the film: title, artist, date and so on, by lower-case name.
+    """Read a source file's tags about the film (title, artist, date...) by lower-case name.
 
-    Long texts are cut. Raises BadInput if the file cannot be read.
+    Long texts are shortened. Raises BadInput if the file cannot be read.
     """
     with VideoFile.open(path, threads=1) as source:
         tags = {name.lower(): text for name, text in source.container.metadata.items()}
@@ -43,7 +43,7 @@ def source_tags(path: Path) -> dict[str, str]:
         for name, text in tags.items()
         if name not in _OF_THE_FILE and len(name) <= LONGEST_TAG_NAME
     }
-    # If there are too many, common tags come before those of one program.
+    # If there are too many, common tags take precedence over unusual ones.
     first = set(sorted(kept, key=lambda name: name not in _COMMON)[:MOST_TAGS])
     return {name: _cut(text, LONGEST_TAG) for name, text in kept.items() if name in first}
 
@@ -51,10 +51,10 @@ def source_tags(path: Path) -> dict[str, str]:
 def source_chapters(
     files: Sequence[Path], starts: Sequence[float], start: float, stop: float
 ) -> list[Chapter]:
-    """Chapters of a film's files between two times of the film, timed from the first.
+    """Read the chapters of a film's files between `start` and `stop`, timed from `start`.
 
-    They are in order, and each ends where the next begins. `starts` are the times of the film at
-    which the files begin, in seconds. Raises BadInput if a file cannot be read.
+    They are in order, and each ends where the next begins or earlier. `starts` are the times at
+    which the files begin, in seconds of the film. Raises BadInput if a file cannot be read.
     """
     found: list[Chapter] = []
     for path, begins in zip(files, starts, strict=True):
@@ -71,9 +71,9 @@ def source_chapters(
 
 
 def _in_order(chapters: Sequence[Chapter]) -> list[Chapter]:
-    """Chapters sorted by start, each cut where the next begins; equal starts become one chapter.
+    """Sort chapters by start, and end each where the next begins at the latest.
 
-    That chapter has both titles.
+    Chapters with equal starts become one chapter with both titles.
     """
     ordered: list[Chapter] = []
     for one in sorted(chapters, key=lambda c: c.start):
@@ -88,13 +88,13 @@ def _in_order(chapters: Sequence[Chapter]) -> list[Chapter]:
 
 
 def _cut(text: str, longest: int) -> str:
-    """Text with its line breaks, of at most so many characters, without lone surrogates."""
+    """Shorten text to `longest` characters, keep line breaks, and replace lone surrogates."""
     whole = text.encode("utf-8", "replace").decode()
     return whole if len(whole) <= longest else whole[: longest - 1] + "…"
 
 
 def source_file_names(entry: FilmEntry) -> str:
-    """Names of a film's files; only the first of them if there are hundreds."""
+    """List the names of a film's files; only the first ones if there are hundreds."""
     names = [one_line(path.name) for path in entry.files]
     shown: list[str] = []
     for name in names:

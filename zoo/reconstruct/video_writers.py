@@ -1,4 +1,4 @@
-"""Write an MP4, or an animated WebP for web pages, frame by frame, as a whole or not at all."""
+"""Write an MP4, or an animated WebP for web pages, frame by frame and atomically."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 _CLOCK = Fraction(1, TICKS)
 _LONGEST_SHOWN, _LONGEST_VIDEO = 300 * TICKS, 400 * 86_400
-"""A frame that is shown for longer is written again: MP4 and encoders count ticks in 32 bits, from
-a frame to one that was coded some dozens of frames before. And the longest video, in seconds, so
-that times of any size in an untrusted file are not repeated for ever."""
+"""A frame that is shown for more ticks than this is written again, because MP4 and encoders count
+ticks between frames some dozens apart in 32 bits. The second is the maximum video length in
+seconds, so that a huge time in an untrusted file does not repeat a frame endlessly."""
 _FEWEST_REORDERED = 3
-"""Fewer frames are encoded in display order; x265 gives them no decoding times."""
+"""With fewer frames, coding order is display order, and x265 sets no decoding times."""
 _X26X = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower",
          "veryslow", "placebo")  # fmt: skip
 
@@ -54,8 +54,8 @@ class _Encoder:
 class EncoderSettings:
     """One of FFmpeg's video encoders, with its quality and speed.
 
-    `crf` is the constant rate factor: higher is coarser and smaller. None means high quality, and
-    the encoder's medium speed. Raises BadInput on an unknown encoder, preset or crf.
+    `crf` is the constant rate factor; higher values give lower quality and smaller files. None
+    means high quality and medium speed. Raises BadInput on an unknown encoder, preset or crf.
     """
 
     ENCODERS: ClassVar[Mapping[str, _Encoder]] = {
@@ -100,7 +100,7 @@ class EncoderSettings:
             case "libx265":
                 return {**options, "crf": crf, "x265-params": "log-level=error"}
             case _:
-                # The library takes quarters of a crf step, FFmpeg's own option whole ones.
+                # The library accepts quarter steps of crf, FFmpeg's own option only whole ones.
                 return {**options, "svtav1-params": f"crf={crf}"}
 
 
@@ -121,7 +121,7 @@ class SoundTrack(Protocol):
 
 
 class _FrameWriter:
-    """What both writers do: encode frames, and write one that is shown for long again and again."""
+    """Base of both writers: encodes frames, and repeats a frame that is shown for a long time."""
 
     _clock: ClassVar[Fraction]
     _longest: ClassVar[int]
@@ -142,7 +142,7 @@ class _FrameWriter:
 
     @property
     def _last_duration(self) -> int:
-        """Ticks for which the latest frame is shown, if no other follows."""
+        """Ticks for which the latest frame is shown if it is the last one."""
         return self._period if self._ends is None else max(1, self._ends - self._last)
 
     def _add(self, frame: VideoFrame, ticks: int) -> None:
@@ -152,7 +152,7 @@ class _FrameWriter:
         self.frames += 1
 
     def _show_until(self, ticks: int) -> None:
-        """Write the latest frame again, as often as it takes to show it until then."""
+        """Repeat the latest frame as often as needed to show it until `ticks`."""
         if ticks * self._clock > _LONGEST_VIDEO:
             raise ZooError(f"{self._path} would last for more than a year; write a part of it")
         while self._shown is not None and ticks - self._last > self._longest:
@@ -182,19 +182,19 @@ class _FrameWriter:
 
     def _mux(self, packets: Sequence[Packet[Any]]) -> None:
         for packet in packets:
-            # Only the last frame's duration counts; others last until the next frame. Before the
-            # last frame it is that of the rest of the film, which may be hours.
+            # Only the last frame's duration is used; others last until the next frame. Before the
+            # last frame, this duration covers the rest of the film, which can be hours.
             packet.duration = min(self._last_duration, self._longest)
             with write_errors(self._path):
                 self._container.mux(packet)
             self._mux_sound(_seconds(packet))
 
     def _mux_sound(self, until: float) -> None:
-        """Write sound up to a time, in seconds, where there is some."""
+        """Write sound up to a time in seconds; this base class has no sound."""
 
 
 class VideoWriter(_FrameWriter):
-    """Takes frames one after another; made by `video_file`."""
+    """Writes the frames of an MP4 in order; made by `video_file`."""
 
     _clock, _longest = _CLOCK, _LONGEST_SHOWN
 
@@ -219,9 +219,9 @@ class VideoWriter(_FrameWriter):
     def write(self, pixels: Pixels, time: float | None = None) -> None:
         """Add a frame, uint8 (H, W, 3), RGB, full range, shown from `time` on, in seconds.
 
-        Times ascend from 0. Without times frames follow at the frame rate; either all have a time
-        or none has. Raises ValueError on a frame of another size or a time that does not ascend,
-        and ZooError where the file cannot be written.
+        Times ascend from 0. Without times, frames follow at the frame rate; give a time for all
+        frames or for none. Raises ValueError on a frame of another size or a time that does not
+        ascend, and ZooError if the file cannot be written.
         """
         _check_frame(pixels, self.size)
         ticks = round(self.frames * TICKS / self.rate if time is None else time * TICKS)
@@ -230,12 +230,12 @@ class VideoWriter(_FrameWriter):
         self._add(self._to_yuv(pixels), ticks)
 
     def close(self) -> None:
-        """Close the sound's files."""
+        """Close the files of the sound."""
         if self._sound is not None:
             self._sound.close()
 
     def _mux_sound(self, until: float) -> None:
-        """Write sound up to a time, so that sound and frames are interleaved in the file."""
+        """Write sound up to a time in seconds, to interleave it with frames in the file."""
         while self._sound is not None:
             packet = self._waiting or next(self._sound, None)
             self._waiting = None
@@ -266,7 +266,7 @@ def _add_stream(
     rate: Fraction,
     options: dict[str, str],
 ) -> VideoStream:
-    """Add a stream of a size; raises ZooError if this FFmpeg has no such encoder."""
+    """Add a video stream; raises ZooError if this FFmpeg has no such encoder."""
     try:
         stream = container.add_stream(codec, rate=rate, options=options)
     except av.codec.codec.UnknownCodecError:
@@ -277,9 +277,9 @@ def _add_stream(
 
 
 def _opened(path: Path, temporary: Path, form: str, options: dict[str, str]) -> OutputContainer:
-    """Open a temporary file to write a container into; errors are of `path`."""
+    """Open a temporary file to write a container; errors name `path`."""
     with write_errors(path):
-        # An absolute path: FFmpeg takes a name such as `concat:x` for a protocol.
+        # An absolute path, because FFmpeg reads a name such as `concat:x` as a protocol.
         return av.open(f"file:{temporary.absolute()}", "w", format=form, container_options=options)
 
 
@@ -298,7 +298,7 @@ def _video_stream(
     context.color_primaries = ColorPrimaries.BT709
     context.color_trc = ColorTrc.BT709
     if settings.codec == "libx265":
-        context.codec_tag = "hvc1"  # by which QuickTime recognises H.265
+        context.codec_tag = "hvc1"  # the tag that QuickTime requires for H.265
     return stream
 
 
@@ -317,10 +317,10 @@ def video_file(
     """Write an MP4 that plays everywhere and starts playing before it is fully loaded.
 
     `size` is the size of the frames, `rate` the frames per second (the mean if the rate varies).
-    The last frame is shown until `ends`, in seconds; None means for one period of the rate. `tags`
-    are those of MP4: title, comment, artist, date, copyright and so on; chapters are in order. The
-    file is yuv420p, BT.709. It is written atomically: after an error or an interrupt nothing is
-    left. Raises BadInput unless the name ends in `.mp4`, and ZooError where the file cannot be
+    The last frame is shown until `ends`, in seconds; None means one period of the rate. `tags` are
+    MP4 tags: title, comment, artist, date, copyright and so on; chapters are in order. The format
+    is yuv420p, BT.709. The file is written atomically: after an error or an interrupt, no file
+    remains. Raises BadInput unless the name ends in `.mp4`, and ZooError if the file cannot be
     written.
     """
     if path.suffix.lower() != ".mp4":
@@ -347,7 +347,7 @@ def video_file(
 
 
 def _without_gaps(chapters: Sequence[Chapter]) -> list[Chapter]:
-    """Fill gaps with untitled chapters: in MP4 each begins where the one before ends."""
+    """Fill gaps with untitled chapters, because in MP4 each begins where the previous ends."""
     gapless: list[Chapter] = []
     ends = 0.0
     for one in chapters:
@@ -370,7 +370,7 @@ def _as_av(number: int, chapter: Chapter) -> AvChapter:
 
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Raise CannotWrite, with the path and the reason, where FFmpeg fails."""
+    """Raise CannotWrite, with the path and the reason, if FFmpeg fails."""
     try:
         yield
     except av.error.FFmpegError as error:
@@ -382,11 +382,11 @@ def write_errors(path: Path) -> Iterator[None]:
 WEBP = ".webp"
 _WEBP_CLOCK = Fraction(1, 1000)
 _LARGEST = 16_383
-"""Pixels of a side; the format's limit."""
+"""Maximum pixels of a side in a WebP."""
 
 
 class WebpWriter(_FrameWriter):
-    """Takes frames one after another; made by `webp_file`."""
+    """Writes the frames of an animated WebP in order; made by `webp_file`."""
 
     _clock, _longest = _WEBP_CLOCK, 4 * 3600 * 1000  # the format has 24 bits for milliseconds
 
@@ -400,10 +400,10 @@ class WebpWriter(_FrameWriter):
     def write(self, pixels: Pixels, time: float) -> None:
         """Add a frame, uint8 (H, W, 3), RGB, shown from `time` on, in seconds.
 
-        Times ascend from 0. The format counts in milliseconds: of the frames that begin in the same
-        one, only the first is written, so that the film keeps its speed. Raises ValueError on a
-        frame of another size or a time that does not ascend, and ZooError where the file cannot be
-        written.
+        Times ascend from 0. The format counts in milliseconds. Of frames that begin in the same
+        millisecond only the first is written, so that the film keeps its speed. Raises ValueError
+        on a frame of another size or a time that does not ascend, and ZooError if the file cannot
+        be written.
         """
         _check_frame(pixels, self.size)
         if time < 0 or time <= self._time:
@@ -417,13 +417,13 @@ class WebpWriter(_FrameWriter):
 
 @contextmanager
 def webp_file(path: Path, size: FrameSize, rate: Fraction | float) -> Iterator[WebpWriter]:
-    """Write an animated WebP that repeats for ever: lossy, without sound, tags or chapters.
+    """Write an animated WebP that repeats endlessly: lossy, without sound, tags or chapters.
 
     `size` is the size of the frames, `rate` the frames per second (the mean if the rate varies).
-    Each frame is coded alone: as changes of the frame before, in the manner of libwebp's own
-    animations, frames drift away from the film in blocks. The file is written atomically: after an
-    error or an interrupt nothing is left. Raises BadInput unless the name ends in `.webp` and the
-    sides are at most 16,383 pixels, and ZooError where the file cannot be written.
+    Each frame is coded independently: if frames are coded as changes of the previous one, as in
+    libwebp's own animations, blocks drift away from the film. The file is written atomically: after
+    an error or an interrupt, no file remains. Raises BadInput unless the name ends in `.webp` and
+    the sides are at most 16,383 pixels, and ZooError if the file cannot be written.
     """
     if path.suffix.lower() != WEBP:
         raise BadInput(f"a WebP has a name that ends in .webp; not {path.name}")
@@ -444,7 +444,7 @@ def _webp_stream(
 ) -> VideoStream:
     options = {"quality": "60", "compression_level": "6"}
     stream = _add_stream(container, "libwebp", size, rate_fraction(rate), options)
-    # Colours are converted by libwebp itself, with its own filter for chroma.
+    # BGRA, so that libwebp converts colours itself, with its own chroma filter.
     stream.pix_fmt = "bgra"
     stream.time_base = stream.codec_context.time_base = _WEBP_CLOCK
     return stream

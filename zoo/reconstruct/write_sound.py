@@ -1,7 +1,7 @@
-"""Write the sound of source files, in sync with the frames, to an MP4 of its own.
+"""Write the sound of source files to a separate MP4, in sync with the frames.
 
-Sound is copied if MP4 takes it, else encoded again as AAC. The file is read back before it is used;
-if that fails, sound is left out. It never stops the video, and `Sound.summary` says what happened.
+Sound is copied if MP4 supports its codec, else it is re-encoded as AAC. The file is read back
+before use; if this fails, the video is written without sound. `Sound.summary` states the result.
 """
 
 from __future__ import annotations
@@ -40,32 +40,32 @@ from zoo.reconstruct.source_sound import (
 )
 
 COPIED = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
-"""Codecs that MP4 takes and players support in it; others are encoded again as AAC."""
+"""Codecs that players support in MP4; sound in other codecs is re-encoded as AAC."""
 FORMAT = "mp4"
 BIT_RATE, SMALL_BIT_RATE = 96_000, 48_000
-"""Of each channel, in bits per second."""
+"""Bits per second of each channel."""
 LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1")
-"""Layouts that AAC has a name for, so that every decoder knows the position of each channel."""
+"""Layouts that AAC can name, so that decoders know the position of each channel."""
 _USUAL_RATE = 48_000
-# Stated times of sound jitter, in old WebM files by 20 ms to and fro; a difference of about a
-# frame of film is a cut or a gap.
+# Times of sound in files jitter, in old WebM files by up to 20 ms. Differences above this, about
+# one film frame, are cuts or gaps.
 _JITTER_SECONDS = 0.04
 _SAMPLES_AT_ONCE = 48_000
-# Of the sound in the source so much must be in the written file, apart from some seconds.
+# The written file must have this share of the source's sound, minus this many seconds.
 _LEAST_SHARE, _LEAST_SECONDS = 0.98, 0.5
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 @dataclass(frozen=True)
 class SoundFile:
-    """One track of sound in an MP4: a `SoundTrack` for `video_file`. It is untrusted input."""
+    """One track of sound in an MP4, as a `SoundTrack` for `video_file`; untrusted input."""
 
     content: Path | bytes = field(repr=False)
 
     def into(self, container: OutputContainer) -> Generator[Packet[Any], None, None]:
         """Add a stream to the container at once; return its packets in order, timed from 0.
 
-        Raises BadInput if there is no sound that can be copied.
+        Raises BadInput if the file has no sound that can be copied.
         """
         source = self.opened()
         stream = _only_stream(source)
@@ -83,7 +83,7 @@ class SoundFile:
     def opened(self) -> InputContainer:
         """Open the file for reading; raises BadInput if it is not an MP4."""
         try:
-            # The format is fixed, so nothing in the content can refer to another file or address.
+            # The format is fixed, so that the content cannot refer to other files or addresses.
             file = (
                 io.BytesIO(self.content)
                 if isinstance(self.content, bytes)
@@ -135,7 +135,7 @@ def _only_stream(source: InputContainer) -> AudioStream:
     if len(streams) != 1 or not isinstance(streams[0], AudioStream):
         raise BadInput("the sound in the film file is not one track of sound")
     stream = streams[0]
-    # Without a codec context there is no decoder for a stream.
+    # A stream without a codec context has no decoder.
     context = stream.codec_context
     name = "" if context is None else codec_family(context.name)
     if name not in COPIED:
@@ -151,7 +151,7 @@ class Sound:
 
     track: SoundFile | None
     codec: str
-    """Of the source."""
+    """Codec of the source."""
     summary: str
 
 
@@ -165,11 +165,11 @@ def write_sound(
 ) -> Sound:
     """Write the sound of a film from `start` to `stop`, in seconds of the film, as an MP4.
 
-    Sound at `start` is at 0 in the file. Of several tracks in the video's program it takes the
-    default one, else the first; an empty one is skipped. Sound is copied packet by packet if MP4
-    takes it and its format never changes, and encoded again as AAC if not. If `small`, it is always
-    encoded, in at most two channels at `SMALL_BIT_RATE` for each. Raises BadInput if a source
-    file cannot be opened, and OSError where the disk is full.
+    The sound at `start` is at 0 in the file. Of several tracks in the video's program, the default
+    track is used, else the first; empty tracks are skipped. Sound is copied packet by packet if MP4
+    supports its codec and its format never changes, else re-encoded as AAC. With `small`, it is
+    always re-encoded, in at most two channels at `SMALL_BIT_RATE` each. Raises BadInput if a source
+    file cannot be opened, and OSError if the disk is full.
     """
     tracks, why_none = find_tracks(parts, start, stop)
     if not tracks:
@@ -193,7 +193,7 @@ def write_sound(
 
 @dataclass(frozen=True)
 class _FilmSound:
-    """Sound of all files that have some, and the two ways to write it."""
+    """The sound of all files that have any, and the two ways to write it: copied or encoded."""
 
     tracks: Sequence[Track]
     start: float
@@ -202,7 +202,7 @@ class _FilmSound:
 
     @property
     def formats(self) -> list[SoundFormat]:
-        """The formats in the order in which they first occur."""
+        """The formats of the sound, in order of first occurrence."""
         return list(dict.fromkeys(sound for track in self.tracks for sound in track.decoded))
 
     @property
@@ -214,7 +214,7 @@ class _FilmSound:
         return sum(track.failed for track in self.tracks)
 
     def why_not_copied(self) -> str:
-        """Why it must be encoded again; empty if it can be copied."""
+        """The reason why the sound must be re-encoded; empty if it can be copied."""
         if len({track.header for track in self.tracks}) > 1:
             return "its parts differ"
         if self.tracks[0].codec not in COPIED:
@@ -227,7 +227,7 @@ class _FilmSound:
         return ""
 
     def notes(self, files: int) -> list[str]:
-        """What else belongs in the summary."""
+        """Further remarks for the summary."""
         notes = []
         with VideoFile.open(self.tracks[0].part.path, threads=1) as source:
             count = len(source.container.streams.audio)
@@ -242,14 +242,14 @@ class _FilmSound:
         return notes
 
     def written(self, path: Path, packets_for: Any) -> bool:
-        """Write it in one of the two ways; returns whether it can be read back whole."""
+        """Write the sound in one of the two ways; return whether it can be read back in full."""
         try:
             with av.open(f"file:{path.absolute()}", "w", format=FORMAT) as container:
                 for packet in packets_for(container):
                     container.mux(packet)
             return self._reads_back(path)
         except (av.error.FFmpegError, BadInput, ValueError, IndexError) as error:
-            # Sound is left out rather than stop the film; but a full disk stops the film anyway.
+            # On an error, sound is left out; but a full disk would stop the video as well.
             if getattr(error, "errno", None) in _DISK_ERRORS:
                 raise
             return False
@@ -266,7 +266,7 @@ class _FilmSound:
         return check.failed <= self.failed and bool(decoded) and sum(decoded.values()) >= least
 
     def copied(self, container: OutputContainer) -> Generator[Packet[Any], None, None]:
-        """Its packets, moved to their times."""
+        """Yield the sound's packets unchanged, shifted to their times."""
         with VideoFile.open(self.tracks[0].part.path, threads=1) as source:
             template = source.container.streams[self.tracks[0].stream]
             assert isinstance(template, AudioStream)
@@ -277,11 +277,11 @@ class _FilmSound:
             assert packet.pts is not None and packet.dts is not None
             length = float((packet.duration or 0) * base)
             begin = float(packet.pts * base) + shift
-            # A packet more than half of which overlaps the one before is left out: such are a
-            # file's first packets, which only prime its decoder, after another file.
+            # Leave out a packet of which more than half overlaps the previous one: for example the
+            # first packets of a later file, which only prime its decoder.
             if begin < last - length / 2:
                 continue
-            # One packet from before the beginning is kept: the first audible one needs it.
+            # Keep one packet from before the start, because the first audible one needs it.
             if self.start > 0 and begin + 2 * length <= 0:
                 continue
             last = begin + length
@@ -296,7 +296,7 @@ class _FilmSound:
             yield packet
 
     def encoded(self, container: OutputContainer) -> Generator[Packet[Any], None, None]:
-        """Its samples as AAC, with silence in the gaps."""
+        """Yield the sound re-encoded as AAC, with silence in the gaps."""
         target = aac_format_for(self.formats, self.small)
         length = None if self.stop is None else self.stop - self.start
         encoder = AacEncoder(container, target, length)
@@ -316,20 +316,20 @@ class _FilmSound:
 
 @dataclass(frozen=True)
 class AacFormat:
-    """The format in which sound is encoded as AAC, and what is lost by it."""
+    """The AAC format for re-encoding, and what is lost by it."""
 
     layout: str
     rate: int
     lost: str = ""
-    """What becomes of channels that are not kept; empty if all are."""
+    """What happens to channels that are not kept; empty if all are kept."""
     bit_rate: int = BIT_RATE
     """Bits per second of each channel."""
 
 
 def aac_format_for(formats: Collection[SoundFormat], small: bool = False) -> AacFormat:
-    """The AAC format that keeps most of these: the widest layout and the highest rate of them.
+    """Choose the AAC format for these formats: their widest layout and their highest rate.
 
-    If `small`, it has at most two channels, and fewer bits for each.
+    With `small`, it has at most two channels, with fewer bits for each.
     """
     allowed, bits = (LAYOUTS[:2], SMALL_BIT_RATE) if small else (LAYOUTS, BIT_RATE)
     known = Codec("aac", "w").audio_rates or []
@@ -346,7 +346,7 @@ def _layout_for(sound: SoundFormat, allowed: Sequence[str]) -> tuple[str, str]:
         return "stereo", f"the first two of {count} channels, whose positions are not stated"
     for layout in allowed:
         has = {channel.name for channel in AudioLayout(layout).channels}
-        # The side pair becomes the back pair where the layout has no side pair.
+        # The side pair becomes the back pair if the layout has no side pair.
         pairs = {"SL": "BL", "SR": "BR"} if has.isdisjoint({"SL", "SR"}) else {}
         wanted = [pairs.get(name, name) for name in sound.channels]
         if len(set(wanted)) == count and has.issuperset(wanted):
@@ -357,9 +357,9 @@ def _layout_for(sound: SoundFormat, allowed: Sequence[str]) -> tuple[str, str]:
 
 
 class AacEncoder:
-    """Takes decoded sound with its time, fills gaps with silence, and encodes it as AAC.
+    """Encodes decoded, timed sound as AAC, and fills gaps with silence.
 
-    Nothing is written after `length` seconds, if a length is given.
+    If `length` is given, it writes nothing after this many seconds.
     """
 
     def __init__(self, container: OutputContainer, target: AacFormat, length: float | None) -> None:
@@ -377,19 +377,19 @@ class AacEncoder:
         self._gap = False
 
     def mark_gap(self) -> None:
-        """Note that sound is missing here, however short: what follows keeps its time."""
+        """Mark missing sound of any length here, so that later sound keeps its time."""
         self._gap = True
 
     def encode(self, frame: AudioFrame, begin: float) -> Iterator[Packet[Any]]:
-        """Take decoded sound that begins at `begin`, in seconds; yield packets that are ready."""
+        """Encode sound that begins at `begin`, in seconds; yield the packets that are ready."""
         assert frame.pts is not None and frame.time_base is not None
         source = (frame.format.name, frame.layout.name, frame.sample_rate)
         if source != self._source:
             yield from self._resampled(None)
             self._source = source
-            # Channels without positions stay as they are here; `_with_channels` takes the first.
+            # Channels without positions are not mixed here; `_with_channels` uses the first ones.
             layout = self._layout if SoundFormat.of(frame).has_positions else frame.layout
-            # Interleaved: PyAV has no planes for more than eight channels.
+            # Interleaved, because PyAV supports at most eight planes.
             self._resampler = AudioResampler("flt", layout, self._rate)
         self._shift = begin - float(frame.pts * frame.time_base)
         yield from self._resampled(frame)
@@ -409,7 +409,7 @@ class AacEncoder:
             yield from self._at_time(self._with_channels(samples), begin)
 
     def _with_channels(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Samples (n, any channels) with the encoder's channels: all of them, or the first two."""
+        """Convert samples (n, any channels) to the encoder's channels: all, or the first two."""
         if samples.shape[1] == self._channels:
             return samples
         converted = np.zeros((len(samples), self._channels), np.float32)
@@ -418,7 +418,7 @@ class AacEncoder:
         return converted
 
     def _at_time(self, samples: npt.NDArray[np.float32], begin: float) -> Iterator[Packet[Any]]:
-        """Write samples (n, channels) at their time: after silence, or without their beginning."""
+        """Encode samples (n, channels) at their time, after silence or without their beginning."""
         missing = round(begin * self._rate) - self._written
         if abs(missing) <= _JITTER_SECONDS * self._rate and self._written and not self._gap:
             missing = 0

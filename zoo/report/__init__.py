@@ -7,5 +7,5 @@ own. Nothing here needs torch or a video library, so a report can be made again 
 
 import logging
 
-# Matplotlib works without a writable home, but logs five lines about it.
+# Without a writable home directory, Matplotlib works but logs five lines.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -1,6 +1,6 @@
 """Aggregated results: records gathered by model, averaged over seeds and films.
 
-Films that every model was tuned on count in no mean over films, unless all films are such.
+Tuning films (which every model was tuned on) are left out of means over films, unless all are.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ Measure = Callable[[Record], float | None]
 NAME_LENGTH = 60
 
 RowKey = tuple[str, str, str, str, str]
-"""Role, model, options, machine and precision: what records of one row have in common."""
+"""Role, model, options, machine and precision, which the records of a row have in common."""
 
 
 MIN_SEEDS = 3
-"""Seeds needed for a spread: two say next to nothing about where a third would lie."""
+"""Seeds needed for a spread: two say almost nothing about the result of a third."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A mean over films of means over seeds, and the spread over seeds where it is known."""
+    """A mean over films of means over seeds, with the spread over seeds if known."""
 
     mean: float
     spread: float | None
     """Standard deviation over seeds of the mean over films; None for fewer than `MIN_SEEDS`."""
     films: int
     seeds: int = 1
-    """Seeds that finished every film: the spread is over these."""
+    """Number of seeds that finished every film; the spread is over these seeds."""
     exact: bool = False
-    """True for a reference that is fitted once: no seed would change it."""
+    """True for a reference that is fitted once, because it does not depend on a seed."""
 
     @property
     def spread_known(self) -> bool:
-        """Whether it is known how far the number would move with other seeds."""
+        """Whether it is known how much the number varies with the seed."""
         return self.exact or self.spread is not None
 
 
@@ -84,10 +84,10 @@ class ResultRow:
     """Records of runs that succeeded."""
     failed: tuple[Record, ...]
     precision: str = ""
-    """That of training; empty for a reference, which is not trained."""
+    """The training precision; empty for a reference, which is not trained."""
 
     def value(self, measure: Measure, ratio: bool = False) -> Value | None:
-        """Average a measure over the seeds of a film, then over films; geometrically if a ratio."""
+        """Average a measure over seeds, then over films; use geometric means for a ratio."""
         cells: dict[str, dict[int, list[float]]] = {}
         for record in self.records:
             number = measure(record)
@@ -100,7 +100,7 @@ class ResultRow:
             for seeds in cells.values()
         ]
         mean = average((average(seeds.values(), ratio) for seeds in by_film), ratio)
-        # Only seeds that finished every film: a spread over seeds must not include one over films.
+        # Only seeds that finished every film, so that films do not add to the spread.
         shared = sorted(set.intersection(*(set(seeds) for seeds in by_film)))
         means = [average((seeds[seed] for seeds in by_film), ratio) for seed in shared]
         exact = self.role == "reference" and len(self.seeds) == 1
@@ -132,7 +132,7 @@ class ResultRow:
 
     @property
     def codec(self) -> bool:
-        """Whether it is a codec, which codes the whole film and so has seen the held-out frames."""
+        """Whether the row is a codec, which codes the whole film including held-out frames."""
         return any(record.kind == "codec" for record in (*self.records, *self.failed))
 
     @property
@@ -168,7 +168,7 @@ def quantised_bytes_per_frame(record: Record) -> float | None:
 
 
 def machine_key(environment: Environment) -> tuple[str, ...]:
-    """The properties that distinguish machines; the precision is that of a training alone."""
+    """The properties that distinguish machines, without the precision of the training."""
     return (
         environment.device,
         environment.device_name,
@@ -178,7 +178,7 @@ def machine_key(environment: Environment) -> tuple[str, ...]:
 
 
 def environment_key(environment: Environment) -> tuple[str, ...]:
-    """The machine and the precision, which tell two results of one run apart."""
+    """The machine and the precision, which distinguish two results of the same run."""
     return (
         environment.device,
         environment.device_name,
@@ -196,10 +196,10 @@ def training_precision(record: Record) -> str:
 def machines(results: Results) -> dict[tuple[str, ...], str]:
     """The machines that made these records, each with a letter.
 
-    At one latent size they have the letters that they have among all sizes.
+    Results at one latent size keep the letters assigned over all sizes.
     """
     records = results._of_all_sizes if isinstance(results, _AtOneSize) else results.records
-    # Of thousands of records, and for every table: distinct ones are sought before keys are made.
+    # Called for every table, with thousands of records: find distinct ones before making keys.
     environments = {_machine(record.environment): record.environment for record in records}
     keys = dict.fromkeys(map(machine_key, environments.values()))
     return {key: _letter(index) for index, key in enumerate(keys)}
@@ -215,8 +215,8 @@ def _letter(index: int) -> str:
 def result_rows(results: Results, film: str | None = None) -> list[ResultRow]:
     """Gather records of models evaluated on the film they were trained on.
 
-    That film is `film`, or any of the films that the results list.
-    Different options, machines and precisions never share a row; seeds do.
+    The film is `film`, or any listed film without it. Seeds share a row; different options,
+    machines and precisions do not.
     """
     films = {film} if film is not None else {each.name for each in results.films}
     return _gather(
@@ -239,7 +239,7 @@ def complete_rows(results: Results, role: str) -> list[ResultRow]:
 
 
 def cross_film_rows(results: Results) -> list[ResultRow]:
-    """Gather all records by model, whatever listed film it was trained or evaluated on.
+    """Gather records by model, over all listed training and evaluation films.
 
     Codecs are left out: they code every film from scratch.
     """
@@ -287,14 +287,14 @@ def _key(record: Record, letters: dict[tuple[str, ...], str]) -> RowKey:
 
 
 def _row_of_failure(own: RowKey, good: Iterable[RowKey]) -> RowKey:
-    """The row that a failed run belongs to: it may have failed before its options were known."""
+    """Find the row of a failed run, which may have failed before its options were known."""
     role, model, _, *where = own
     alike = [key for key in good if (*key[:2], *key[3:]) == (role, model, *where)]
     return own if own in alike or len(alike) != 1 else alike[0]
 
 
 def row_names(keys: list[RowKey]) -> dict[RowKey, str]:
-    """Name every row by its model, and by what distinguishes it from other rows of that model."""
+    """Name every row by its model and by how it differs from other rows of that model."""
     names = {}
     for key in keys:
         _, model, options, machine, precision = key
@@ -314,7 +314,7 @@ def row_names(keys: list[RowKey]) -> dict[RowKey, str]:
         if any(rival[3] != machine for rival in rivals):
             name += f" on {machine}"
         names[key] = name
-    # Two hostile names may read the same once they are cut to a line.
+    # Malicious names may become equal when they are shortened to one line.
     seen: dict[str, int] = {}
     for key, name in names.items():
         seen[name] = seen.get(name, 0) + 1
@@ -335,7 +335,7 @@ def latent_sizes(results: Results) -> list[int]:
 
 
 def main_latent_size(results: Results) -> int | None:
-    """The latent size that tables show, the middle one of a sweep; None if there is only one."""
+    """The latent size that tables show: the middle one of a sweep, or None if there is one."""
     found = latent_sizes(results)
     return found[len(found) // 2] if len(found) > 1 else None
 
@@ -347,9 +347,9 @@ class _AtOneSize(Results):
 
 
 def at_main_latent_size(results: Results) -> Results:
-    """The results at one latent size, with codecs at the bytes that these latents take.
+    """The results at the main latent size, with codecs at the bytes of these latents.
 
-    A larger latent is better at everything: rows of several sizes would be compared by size alone.
+    A larger latent is better in every metric, so a table of several sizes would compare sizes.
     """
     main = main_latent_size(results)
     if main is None:
@@ -361,8 +361,8 @@ def at_main_latent_size(results: Results) -> Results:
         for record in kept
         if record.role == "model" and (size := quantised_bytes_per_frame(record)) is not None
     }
-    # The nearest available size: a padded window takes more than it declares. Where every model
-    # failed, eight bits per number are assumed.
+    # The nearest available size, because a padded window takes more bytes than declared. If every
+    # model failed, eight bits per number are assumed.
     allowed = {
         min((abs(asked - size), asked) for asked in there)[1]
         for size in taken or {float(main)}
@@ -380,7 +380,7 @@ def _size_option(record: Record, option: str) -> int | None:
 
 
 def tuned_by(results: Results) -> dict[str, list[str]]:
-    """By film of the comparison, the models whose defaults were chosen on it, by name alone."""
+    """By film of the comparison, the models with defaults chosen on a film of that name."""
     found: dict[str, dict[str, None]] = {film.name: {} for film in results.films}
     for record in results.records:
         if record.role == "model" and record.status == "ok":
@@ -401,9 +401,9 @@ def tuning_films(results: Results) -> set[str]:
 
 
 def counted(results: Results) -> Results:
-    """The results with the films that count alone, which are all if each is a tuning film.
+    """The results with only the films that count in means: all films if all are tuning films.
 
-    Records of other films stay, so that letters of machines are the same; they are in no row.
+    Records of other films are kept, so that machines keep their letters, but appear in no row.
     """
     tuned = tuning_films(results)
     films = [film for film in results.films if film.name not in tuned]
@@ -417,7 +417,7 @@ def film_label(results: Results, film: FilmInfo) -> str:
 
 
 def over_films(results: Results) -> str:
-    """What numbers across films are: `mean over 3 films`, or the only film."""
+    """Describe numbers across films: `mean over 3 films`, or `on` the only film."""
     films = counted(results).films
     if len(films) == 1:
         return f"on {one_line(films[0].name, 60)}"
@@ -425,7 +425,7 @@ def over_films(results: Results) -> str:
 
 
 def means_in_words(results: Results) -> str:
-    """What the table across films holds."""
+    """Describe the table across films in a sentence."""
     films = counted(results).films
     if len(films) == len(results.films):
         return "Means over films, each film counted once."
@@ -435,7 +435,7 @@ def means_in_words(results: Results) -> str:
 
 
 def left_out_of_matrix_means(results: Results) -> list[str]:
-    """A sentence on tuning films that the matrix across films shows; none if all count."""
+    """A sentence on tuning films in the matrix across films; empty if all films count."""
     kept = counted(results).films
     names = [one_line(film.name, 60) for film in results.films if film not in kept]
     if not names:

@@ -165,7 +165,7 @@ def _compiled(row: ResultRow) -> str:
 
 
 def _notes(rows: list[ResultRow]) -> list[str]:
-    """Why figures are missing: each reason once, with the rows that it concerns."""
+    """Explain missing figures: each reason once, with the rows that it applies to."""
     missing: dict[str, dict[str, set[str]]] = {}
     for row in rows:
         for cost in (record.cost for record in row.records if record.cost):
@@ -217,7 +217,7 @@ def _timings_vary(cost: Cost | None) -> bool:
 
 
 def training_time(models: list[ResultRow]) -> list[str]:
-    """How the time that training takes per frame differs."""
+    """A sentence on how training time per frame differs between models."""
     if len({(row.machine, row.precision) for row in models}) > 1:
         return []
     timed = []

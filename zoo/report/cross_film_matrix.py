@@ -1,6 +1,6 @@
-"""Models trained on one film and evaluated on another: a matrix per model.
+"""Scores of models trained on one film and evaluated on another: one matrix per model.
 
-Pairs of films that overlap are in the matrix but in no mean: a model has seen such a film in part.
+Overlapping films are in the matrix but not in the means, because the model has seen shared frames.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ class Overlap:
     share: float
     """Share of the frames of `film` that match a frame of `other`."""
     reconstructed_by: str | None
-    """The row whose reconstructions of `film` were compared; None where its own frames were."""
+    """The row whose reconstructions of `film` were compared; None for the film's own frames."""
 
     @property
     def sentence(self) -> str:
-        """A sentence on which films overlap, and by how much."""
+        """A sentence stating which films overlap, and by how much."""
         film, other = one_line(self.film, 60), one_line(self.other, 60)
         by = self.reconstructed_by
         which = f" as {one_line(by, 60)} reconstructs them" if by else ""
@@ -80,9 +80,9 @@ class Overlap:
 
 
 def overlaps(results: Results) -> list[Overlap]:
-    """The pairs of films that overlap, by their hashes; each pair once.
+    """The pairs of films whose frame hashes match; each pair once.
 
-    Older records have only the hashes of reconstructions, which find less.
+    Older records have only hashes of reconstructions, which find fewer overlaps.
     """
     found = []
     for index, film in enumerate(results.films):
@@ -107,7 +107,7 @@ def _shares(results: Results, film: FilmInfo, other: FilmInfo) -> list[Overlap]:
 
 
 def overlap_sentences(results: Results) -> list[str]:
-    """Sentences on films that overlap and what that does to the means; none if all are disjoint."""
+    """Sentences on overlapping films and their effect on the means; empty if there are none."""
     found = overlaps(results)
     if not found:
         return []
@@ -121,7 +121,7 @@ def overlap_sentences(results: Results) -> list[str]:
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """A model's score on one film after training on one."""
+    """A model's score for one pair of training and evaluation film."""
 
     value: Value | None
     part: Part
@@ -142,7 +142,7 @@ class Matrix:
 
     @property
     def other_film_means(self) -> list[float]:
-        """Its scores on films that share no frames with its training film."""
+        """The model's scores on films that share no frames with its training film."""
         return [
             cell.value.mean
             for pair, cell in self.cells.items()
@@ -154,7 +154,7 @@ class Matrix:
 
     @property
     def complete(self) -> bool:
-        """Whether no score is missing."""
+        """Whether every cell has a score."""
         return all(cell.value for cell in self.cells.values())
 
     def mean_on_other_films(self) -> Value | None:
@@ -246,7 +246,7 @@ def _table_cell(matrix: Matrix, own: str, seen: str) -> Cell:
 
 
 def cross_film_findings(results: Results) -> list[str]:
-    """How much worse other films are, and which model generalises best to them."""
+    """Sentences on how much worse scores on other films are, and who generalises best."""
     models = [m for m in matrices(counted(results)) if m.row.role == "model" and m.complete]
     if not models:
         return []
@@ -313,10 +313,10 @@ def _best_on_other_films(models: list[Matrix], rank: Ranking) -> list[str]:
 
 
 MOST = 12
-"""Models in the plot; the table has them all."""
+"""Maximum number of models in the plot; the table has all of them."""
 WIDE = 4
 MOST_NUMBERS = 12
-"""Films up to which the plot has numbers in it."""
+"""Maximum number of films for which the plot prints numbers in its cells."""
 COLOURS = colormaps["cividis"]
 NAME = 14
 
@@ -370,7 +370,7 @@ def _draw_panel(
             for across, seen in enumerate(films):
                 _draw_cell(axes, matrix, own, seen, across, down, scale)
     else:
-        # As one picture: numbers would be too small to read, and thousands of them slow to draw.
+        # As one image: numbers would be too small to read, and thousands are slow to draw.
         _draw_colours(axes, matrix, films, scale)
     axes.set_xlim(0, len(films))
     axes.set_ylim(len(films), 0)

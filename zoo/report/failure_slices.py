@@ -1,6 +1,6 @@
-"""Where models fail: on slices of a film's frames, on plain frames, in still shots and by batch.
+"""Where models fail: slices of a film's frames, plain frames, still shots, batch dependence.
 
-Tables, and sentences that state their rules; none knows a model by its name.
+Builds tables, and sentences that state their rules; none of the rules depends on a model's name.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ PLAIN: tuple[Literal["black", "grey", "white"], ...] = ("black", "grey", "white"
 class SliceKind:
     """A property that frames are sliced by, with phrases for the lowest and highest fifth.
 
-    `low` and `high` complete the sentence "worse on {low} than on {high}"; whose fifth it is
-    follows the first of them.
+    `low` and `high` complete the sentence "worse on {low} than on {high}", or the reverse;
+    in the first of the two, "fifth" then becomes "fifth of frames".
     """
 
     name: str
@@ -82,7 +82,7 @@ End = Literal["low", "high"]
 
 
 def failure_table(results: Results, film: FilmInfo) -> Table | None:
-    """Where every model fails on its training frames; None if this was not analysed."""
+    """Where each model fails on its training frames; None without a failure analysis."""
     rows, rank = analysed_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return None
@@ -101,7 +101,7 @@ def failure_table(results: Results, film: FilmInfo) -> Table | None:
 
 
 def held_out_failure_table(results: Results, film: FilmInfo) -> Table | None:
-    """The slices of held-out frames; None if there are none."""
+    """The failure slices of held-out frames; None if no record has them."""
     rows, rank = analysed_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return None
@@ -110,7 +110,7 @@ def held_out_failure_table(results: Results, film: FilmInfo) -> Table | None:
 
 
 def failure_notes(results: Results, film: FilmInfo) -> list[str]:
-    """What the slices are, with their bounds."""
+    """Explain the slices, with their bounds."""
     rows, rank = analysed_rows(results, film), ranking(results, film.name)
     if not rows or not rank:
         return []
@@ -141,10 +141,10 @@ def analysed_rows(results: Results, film: FilmInfo) -> list[ResultRow]:
 
 
 def _end(record: Record, sliced_by: str, part: Part, end: End) -> Slice | None:
-    """The lowest or highest fifth of frames by one property, if the part has frames in it.
+    """The lowest or highest fifth of frames by one property; None if the part has no such frames.
 
-    A part may have no frames in a fifth, and then its first slice is not the film's first. The
-    slices of seen frames, which are complete in nearly every film, say which fifth a slice is.
+    If a part has no frames in the film's first fifth, its own first slice is a later fifth. So its
+    bounds are compared with the slices of seen frames, which nearly every film has in full.
     """
     if not record.failure_analysis:
         return None
@@ -194,7 +194,7 @@ def _both_ends(rank: Ranking, sliced_by: str) -> Callable[[ResultRow], str]:
             inline(fixed_value(value, rank.metric.digits)) if value else numbers.NOT_APPLICABLE
             for value in values
         ]
-        # For a codec, each number is in brackets.
+        # A codec's numbers are put in brackets one by one.
         marked = [
             bracketed(text, row, rank.part) if value else text
             for text, value in zip(shown, values, strict=True)
@@ -210,7 +210,7 @@ def _plain(record: Record, name: str) -> PlainFrame | None:
 
 
 def plain_frame_error(name: str) -> Measure:
-    """Root mean square error of a plain frame in levels, from its mean colour and spread."""
+    """Measure a plain frame's root mean square error in levels, from its mean and spread."""
 
     def measure(record: Record) -> float | None:
         frame = _plain(record, name)
@@ -254,7 +254,7 @@ def plain_frame_colour(row: ResultRow, name: str) -> str:
 
 
 def still_spread_ratio(record: Record) -> float | None:
-    """The change left within the stillest shots, as a share of the source's."""
+    """The remaining change within the stillest shots, as a share of the change in the source."""
     shots = record.failure_analysis.still_shots if record.failure_analysis else None
     return shots.ratio if shots else None
 
@@ -265,7 +265,7 @@ def _still(row: ResultRow) -> str:
 
 
 def batch_dependence(record: Record) -> float | None:
-    """The share of samples that change by over a level with the other frames in a batch."""
+    """The share of samples that change by over a level if the batch has other frames in it."""
     found = record.failure_analysis.batch_dependence if record.failure_analysis else None
     return found.differing if found else None
 
@@ -277,9 +277,9 @@ def _by_batch(row: ResultRow) -> str:
 
 
 FAR = 25.5
-"""A plain frame fails if its root mean square error in levels is above this: under 20 dB."""
+"""A model fails on a plain frame if its RMS error in levels is above this (under 20 dB)."""
 COLLAPSED = 0.5
-"""Still shots have collapsed if less than this share of their spread is left."""
+"""Still shots have collapsed if less than this share of their spread remains."""
 WORSE = 1.25
 """A slice is worse if its error is more than this many times that of the opposite slice."""
 CHANGED = 0.01
@@ -287,7 +287,7 @@ CHANGED = 0.01
 
 
 def failure_findings(results: Results, film: FilmInfo) -> list[str]:
-    """Where the models fail on their training frames, and where none does."""
+    """Sentences on where the models fail on their training frames, and where none fails."""
     rank = ranking(results, film.name)
     models = [row for row in analysed_rows(results, film) if row.role == "model"]
     if not models or not rank:
@@ -297,7 +297,7 @@ def failure_findings(results: Results, film: FilmInfo) -> list[str]:
         *(sentence for kind in SLICE_KINDS for sentence in _worse_end(models, seen, kind)),
         *_collapsed(models),
         *_changed(models),
-        # Last: a film need not have any such frame.
+        # These come last, because a film need not have plain frames.
         *_on_plain_frames(models),
     ]
 
@@ -327,7 +327,7 @@ def _on_plain_frames(models: Sequence[ResultRow]) -> list[str]:
 
 
 def _of(some: Sequence[object], known: Sequence[object], one: str, several: str) -> str:
-    """How many models, as the subject of a sentence: `All 4 models fail`, `1 of 4 models fails`."""
+    """The subject and verb of a sentence: `All 4 models fail`, `1 of 4 models fails`."""
     if len(some) == len(known) > 1:
         return f"{'Both' if len(known) == 2 else f'All {len(known)}'} models {several}"
     counted = numbers.counted(len(known), "model")
@@ -336,7 +336,7 @@ def _of(some: Sequence[object], known: Sequence[object], one: str, several: str)
 
 def _worse_end(models: Sequence[ResultRow], rank: Ranking, kind: SliceKind) -> list[str]:
     if rank.metric.better != "lower":
-        # A ratio of decibels or of similarities means nothing.
+        # Ratios of decibels or of similarities have no meaning.
         return []
     ratios = []
     for row in models:

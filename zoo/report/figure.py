@@ -1,4 +1,4 @@
-"""What all plots share: figure, axes, legend, file, and names beside points and curves."""
+"""Shared parts of all plots: figure, axes, legend, file, and labels of points and curves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from zoo.report.table import bracketed, mean_value
 DOTS_PER_INCH = 100
 NAME_LENGTH = 22
 COLOURS = 128
-"""Colours of a saved picture: enough for lines and letters, at a quarter of the size."""
+"""Colours of a saved picture: enough for lines and text, at a quarter of the bytes."""
 HOLLOW: dict[str, Any] = {"linestyle": "", "fillstyle": "none", "markeredgewidth": 1.6}
 """Outlined markers, distinguishable from filled ones without colour."""
 
@@ -59,7 +59,7 @@ def style_axes(axes: Axes) -> None:
 
 
 def set_title(axes: Axes, text: str, longest: int = 40) -> None:
-    """Write a title above a panel, as plain text whatever it contains."""
+    """Write a title above a panel, always as plain text without markup."""
     words = axes.set_title(
         style.picture_text(text, longest), color=style.TEXT, fontsize=11, loc="left"
     )
@@ -81,7 +81,7 @@ def add_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
 
 
 def point_label(row: ResultRow, part: Part, sized: bool) -> str:
-    """A row's name beside a point; a codec's in brackets on held-out frames, as in tables.
+    """The label of a point: the row's name, in brackets for a codec on held-out frames.
 
     With `sized`, its bytes per frame follow.
     """
@@ -89,7 +89,7 @@ def point_label(row: ResultRow, part: Part, sized: bool) -> str:
 
 
 def codec_legend_entry() -> Line2D:
-    """The meaning of brackets, for the legend."""
+    """A legend entry that explains the brackets."""
     return Line2D([], [], linestyle="", label=f"(  ): {CODED_TOO}")
 
 
@@ -110,7 +110,7 @@ def row_colour(row: ResultRow) -> str:
 
 
 def axis_label(metric: MetricInfo, upright: bool = False) -> str:
-    """A metric with its unit and the direction in which it is better."""
+    """A metric's label with its unit and an arrow in the better direction."""
     name = style.picture_text(f"{metric.label} {metric.unit}".strip(), 30)
     if metric.better == "one":
         return f"{name}   (best: 1)"
@@ -120,9 +120,9 @@ def axis_label(metric: MetricInfo, upright: bool = False) -> str:
 
 
 def save_figure(figure: Figure, path: Path, colours: int | None = COLOURS) -> None:
-    """Write the picture atomically, with this many colours; None keeps all of them."""
+    """Write a PNG atomically, with at most `colours` colours; None keeps all of them."""
     png = io.BytesIO()
-    # Without the software's version, the same records give the same bytes.
+    # Without the version of Matplotlib in the file, the same records give the same bytes.
     figure.savefig(png, format="png", metadata={"Software": None})
     picture = Image.open(png).convert("RGB")
     if colours:
@@ -138,7 +138,7 @@ _Numbers = npt.NDArray[np.float64]
 
 FONT_SIZE = 9
 REACH = 9.0
-"""Pixels from a point to the name beside it."""
+"""Pixels from a point to a label next to it."""
 DOT = 6.0
 
 
@@ -157,10 +157,10 @@ def label_points(
     axes: Axes,
     points: list[Point],
 ) -> list[Box]:
-    """Label points that are plotted already; the layout must be settled.
+    """Label points that are already plotted, once the layout is final.
 
-    Labels cover no other point, label or edge if possible; one that is not near its point is tied
-    to it by a line. Returns the boxes of the labels.
+    Labels avoid other points, labels and the panel's edges if possible. A line joins a label to its
+    point if it is not near. Returns the boxes of the labels.
     """
     extent = axes.get_window_extent(renderer)
     panel = np.array([extent.x0, extent.y0, extent.x1, extent.y1])
@@ -180,7 +180,7 @@ def label_points(
         crossed = [
             _covered(tie, names).sum() if far else 0.0 for tie, far in zip(ties, tied, strict=True)
         ]
-        # Least overlap and overflow first; among equals the nearest, then the preferred position.
+        # Least overlap and overflow; then fewest ambiguous points; then least vertical distance.
         best = np.lexsort(
             (np.abs(offsets[:, 1]), _nearer(boxes, spot, spots), np.round(blocked + crossed))
         )[0]
@@ -210,13 +210,13 @@ def label_points(
 
 
 def _boxes(starts: _Numbers, width: float, height: float) -> _Numbers:
-    """Boxes (N, 4) of a size, from the middles of their left edges (N, 2)."""
+    """Boxes (N, 4) of one size, given the midpoints (N, 2) of their left edges."""
     below, above = np.array([0.0, height / 2]), np.array([width, height / 2])
     return np.concatenate([starts - below, starts + above], axis=1)
 
 
 def _tie(box: _Numbers, spot: _Numbers) -> _Numbers:
-    """The line between a name and its point, as small boxes (N, 4)."""
+    """The line between a label and its point, as small boxes (N, 4)."""
     end = np.array([(box[0] + box[2]) / 2, box[1] if box[1] > spot[1] else box[3]])
     steps = np.linspace(0.1, 0.95, 12)[:, None]
     along = end + (spot - end) * steps
@@ -224,7 +224,7 @@ def _tie(box: _Numbers, spot: _Numbers) -> _Numbers:
 
 
 def _offsets(width: float, height: float) -> _Numbers:
-    """Candidate positions (N, 2) for a label around its point, the preferred first."""
+    """Candidate positions (N, 2) for a label around its point, preferred ones first."""
     right, left, centre = REACH, -width - REACH, -width / 2
     places = [(right, 0.0), (left, 0.0)]
     for step in (1.0, 2.2, 3.4, 4.6, 5.8, 7.0):
@@ -234,7 +234,7 @@ def _offsets(width: float, height: float) -> _Numbers:
 
 
 def _nearer(boxes: _Numbers, own: _Numbers, spots: _Numbers) -> npt.NDArray[np.int64]:
-    """How many other points a label could seem to belong to: those about as near as its own."""
+    """Count the points that each box is about as near to as to its own, or nearer."""
 
     def distance(points: _Numbers) -> _Numbers:
         below = boxes[:, None, :2] - points[None]
@@ -245,27 +245,27 @@ def _nearer(boxes: _Numbers, own: _Numbers, spots: _Numbers) -> npt.NDArray[np.i
 
 
 def _covered(boxes: _Numbers, taken: _Numbers) -> _Numbers:
-    """How many pixels of each box (N, 4) are covered by others (M, 4)."""
+    """The area in pixels of each box (N, 4) that others (M, 4) cover."""
     low = np.maximum(boxes[:, None, :2], taken[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], taken[None, :, 2:])
     return np.maximum(0.0, high - low).prod(axis=2).sum(axis=1)
 
 
 def _beyond(boxes: _Numbers, panel: _Numbers) -> _Numbers:
-    """How far each box lies beyond the panel, as a heavily weighted number of pixels."""
+    """How far each box extends beyond the panel, in pixels times a large weight."""
     below = np.maximum(0.0, panel[:2] - boxes[:, :2]).sum(axis=1)
     above = np.maximum(0.0, boxes[:, 2:] - panel[2:]).sum(axis=1)
     return 20 * (below + above)
 
 
 COLUMN = 1.035
-"""Where the labels begin, in panel widths."""
+"""Horizontal position of the labels, in panel widths."""
 GAP = 2.0
 """Pixels between labels."""
 
 
 def label_curve_ends(axes: Axes, ends: Sequence[Point]) -> list[Annotation]:
-    """Label curves beside the panel at the heights of their ends, so the layout leaves room."""
+    """Label curves to the right of the panel, level with their ends, before layout."""
     return [
         axes.annotate(
             end.name,
@@ -292,7 +292,7 @@ def label_curve_ends(axes: Axes, ends: Sequence[Point]) -> list[Annotation]:
 
 
 def spread_labels(renderer: RendererAgg, axes: Axes, names: Sequence[Annotation]) -> None:
-    """Move the labels apart; the layout must be settled."""
+    """Move the labels apart vertically, once the layout is final."""
     if not names:
         return
     extent = axes.get_window_extent(renderer)
@@ -308,10 +308,10 @@ def spread_labels(renderer: RendererAgg, axes: Axes, names: Sequence[Annotation]
 def spread_positions(
     wanted: npt.NDArray[np.float64], height: float, low: float, high: float
 ) -> npt.NDArray[np.float64]:
-    """Positions (N,) at least `height` apart, nearest to those wanted, from `low` to `high`.
+    """Positions (N,) at least `height` apart, nearest to `wanted`, between `low` and `high`.
 
-    Their order is kept; if there is not enough room, they continue above `high`. Isotonic least
-    squares by pooling adjacent violators (Ayer et al., 1955).
+    Keeps their order; without enough room, positions continue above `high`. Uses isotonic least
+    squares, by pooling adjacent violators (Ayer et al., 1955).
     """
     order = np.argsort(wanted, kind="stable")
     steps = height * np.arange(len(wanted))

@@ -1,7 +1,7 @@
 """Findings: who is ahead, by how much, whether that is more than chance, and why.
 
-References count: where one is ahead of every model, the first sentence says so. Every sentence is
-computed from the records; none knows a model by its name.
+References count: if a reference is ahead of every model, the first sentence says so. Every sentence
+is computed from the records; none of the rules depends on a model's name.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from zoo.report.table import (
 from zoo.report.worth_of_training import is_pretrained, worth_of_training
 
 SMALL = 0.02
-"""A lead of less than this share of the better number is called small."""
+"""A lead is called small if it is less than this share of the better number."""
 MOST_NAMED = 4
 
 _Rows = list[tuple[ResultRow, Value]]
 
 
 def rankings(results: Results) -> list[Ranking]:
-    """The metrics that decide who is ahead: that of the tables' order, then pixel errors."""
+    """The metrics that decide who is ahead: the one that orders the tables, then pixel errors."""
     found = [ranking(results)]
     found += [ranking_by(results, m) for m in results.metrics if m.name == DISTORTION]
     kept: list[Ranking] = []
@@ -64,9 +64,9 @@ def rankings(results: Results) -> list[Ranking]:
 
 
 def _of_films(results: Results, rank: Ranking) -> str:
-    """The films, to follow the word `frames`: `of demo`, or `(mean over 3 films)`.
+    """Name the films, to follow the word `frames`: `of demo`, or `(mean over 3 films)`.
 
-    Films without such frames, or on which nothing could be measured, are in no mean.
+    Films without such frames, or without a score on them, are left out of the mean.
     """
     films, all_films = ranked_films(results, rank), len(results.films)
     if len(films) == 1:
@@ -78,7 +78,7 @@ def _of_films(results: Results, rank: Ranking) -> str:
 
 
 def who_is_ahead(results: Results) -> list[str]:
-    """Sentences on who is ahead in each of the two metrics, and whether that may be chance.
+    """Sentences on who is ahead in each of the two metrics, and whether it may be chance.
 
     A metric in which a reference is ahead of every model comes first.
     """
@@ -111,9 +111,9 @@ def who_is_ahead(results: Results) -> list[str]:
 def _finding(
     results: Results, models: _Rows, references: _Rows, rank: Ranking, alone: bool
 ) -> tuple[bool, str]:
-    """Whether a reference is ahead of or level with the best model, and a sentence on who is.
+    """A sentence on who is ahead, and whether a reference is ahead of or level with all models.
 
-    `alone` says that no other model was compared, on any film.
+    `alone` means that only one model was compared, on any film.
     """
     best = models[0][1]
     ahead = [(row, value) for row, value in references if rank.beats(value, best)]
@@ -182,7 +182,7 @@ def _best_at_each_size(
 
 
 def _codecs_saw_held_out_frames(references: list[ResultRow], ranks: Sequence[Ranking]) -> list[str]:
-    """A sentence that codecs also coded the held-out frames, if there are both."""
+    """A sentence stating that codecs also coded the held-out frames; empty if not relevant."""
     codecs = [row.name for row in references if row.codec]
     if not codecs or all(rank.part != "held_out" for rank in ranks):
         return []
@@ -190,7 +190,7 @@ def _codecs_saw_held_out_frames(references: list[ResultRow], ranks: Sequence[Ran
 
 
 def _among_models(results: Results, models: _Rows, rank: Ranking, alone: bool) -> str:
-    """How the best model compares with the others: the end of a sentence that names it."""
+    """How the best model compares with the others: the end of the sentence that names it."""
     (first, best), *others = models
     films_of_rank = ranked_films(results, rank)
     if alone:
@@ -220,9 +220,9 @@ def _among_models(results: Results, models: _Rows, rank: Ranking, alone: bool) -
 
 
 def _names_with_values(rows: _Rows, rank: Ranking, best: ResultRow) -> str:
-    """Rows with their values, the first few by name; `best` is the best model.
+    """List rows with their values, the first few by name; `best` is the best model.
 
-    What several have in common is said once: that they are codecs, and how their bytes compare.
+    Facts that all rows share are stated once: that they are codecs, and how their bytes compare.
     """
     beside = {bytes_relative_to(row, best) for row, _ in rows}
     alike = len(rows) > 1 and len(beside) == 1
@@ -236,7 +236,7 @@ def _names_with_values(rows: _Rows, rank: Ranking, best: ResultRow) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
+    """List the first few names, and how many more there are."""
     left_out = len(names) - MOST_NAMED
     return numbers.listed([*names[:MOST_NAMED], *([f"{left_out} more"] if left_out > 0 else [])])
 
@@ -244,7 +244,7 @@ def _few(names: Sequence[str]) -> str:
 def _leads_on_film(
     models: list[ResultRow], first: ResultRow, film: FilmInfo, rank: Ranking
 ) -> bool:
-    """Whether a model is ahead of all others on one film, by more than the spread there."""
+    """Whether a model is ahead of all others on one film, by more than that film's spread."""
     ordered = ranked_rows([row.on(film.name) for row in models], rank)
     if not ordered or ordered[0][0].name != first.name:
         return False
@@ -278,7 +278,7 @@ def _references_ahead_on_seen_frames(
 
 
 def _seeds(row: ResultRow) -> int:
-    """The seeds that a row has; if they are enough for a spread, those that finished every film."""
+    """Count a row's seeds; if they suffice for a spread, only those that finished every film."""
     every = row.value(lambda _: 0.0)
     return len(row.seeds) if every is None or len(row.seeds) < MIN_SEEDS else max(1, every.seeds)
 
@@ -289,7 +289,7 @@ def _caveats(
     complete: list[ResultRow],
     ranks: Sequence[Ranking],
 ) -> list[str]:
-    """What limits these findings: few seeds, unfinished films, numbers that are missing."""
+    """Sentences on what limits these findings: few seeds, unfinished films, missing numbers."""
     sentences = []
     few = {row.name: count for row in models if (count := _seeds(row)) < MIN_SEEDS}
     if few:
@@ -320,7 +320,7 @@ def _caveats(
 
 
 def why_in_this_order(results: Results) -> list[str]:
-    """Why the models come in this order, as far as the numbers show."""
+    """Sentences that explain the order of the models, as far as the numbers show."""
     results = counted(results)
     models = complete_rows(results, "model")
     ranks = rankings(results)
@@ -345,7 +345,7 @@ def _trade_off(models: list[ResultRow], rank: Ranking, other: Ranking) -> list[s
     a, b = rank.short, other.short
     sentences = []
     if winner.name == loser.name:
-        # Where another is level in either, `who_is_ahead` has said so.
+        # If another model is level in either metric, `who_is_ahead` already says so.
         if _beats(winner, second, rank) and _beats(winner, next_loser, other):
             sentences.append(f"{winner.name} is the best of the models in both {a} and {b}.")
     elif _beats(winner, loser, rank) and _beats(loser, winner, other):
@@ -379,7 +379,7 @@ def _trade_off(models: list[ResultRow], rank: Ranking, other: Ranking) -> list[s
 
 
 def _level_pairs(pairs: list[list[int]]) -> str:
-    """How many pairs are level by at least one of the two metrics."""
+    """State how many pairs are level by at least one of the two metrics."""
     level = sum(not all(signs) for signs in pairs)
     if not level:
         return ""
@@ -399,7 +399,7 @@ def _difference(one: ResultRow, other: ResultRow, rank: Ranking) -> float:
 
 
 def _generalisation_gap(results: Results, models: list[ResultRow], rank: Ranking) -> list[str]:
-    """How much is lost on held-out frames: memorisation against generalisation."""
+    """A sentence on how much worse held-out frames are than seen frames."""
     if rank.part != "held_out" or rank.metric.better == "one":
         return []
     gaps = []

@@ -20,19 +20,19 @@ from zoo.report.results_folder import open_picture, path_in_folder
 from zoo.report.table import bracketed, fixed_value, inline, mean_value
 
 WIDEST = 1240
-"""Pixels: the width that a code host shows without scaling down."""
+"""Maximum width in pixels, which code hosts show without scaling."""
 FRAME_WIDTH = 256
 FRAME_HEIGHT = 180
 NARROWEST = 160
 """Frames are shrunk to this many pixels before any is left out."""
 LARGEST = 280_000
-"""Bytes of a strip, and of any other picture of `save_webp`."""
+"""Maximum bytes of a strip, and of any other picture that `save_webp` writes."""
 QUALITIES = (90, 80, 70, 60, 45, 30, 15, 5)
-"""WebP qualities, of which the first that is small enough is used; stored frames are lossless."""
+"""WebP qualities; the first with a small enough file is used. Stored frames are lossless."""
 KINDS = ("typical", "best", "worst")
 MARGIN = 14
 GUTTER = 140
-"""Least width of the names, which have as much as they take up to `WIDEST_GUTTER`."""
+"""Minimum width of the column of names, which grows up to `WIDEST_GUTTER` as needed."""
 WIDEST_GUTTER = 240
 GAP = 4
 PART_GAP = 18
@@ -41,13 +41,13 @@ HEADER = 50
 
 @dataclass(frozen=True)
 class Strip:
-    """What a strip shows."""
+    """The contents of a strip, for its description."""
 
     rows: tuple[str, ...]
     columns: tuple[tuple[Part, str, str], ...]
     """Part, kind and time code of each column."""
     missing: int
-    """Frames whose picture was missing."""
+    """Number of frames whose picture was missing."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ class _Line:
     details: tuple[str, ...]
     role: str
     files: dict[int, str]
-    """Picture by frame."""
+    """Picture file by frame."""
 
 
 def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> Strip | None:
-    """Compose the strip of one film at `path`; None if there is no original frame.
+    """Compose the strip of one film at `path`; return None without an original frame.
 
     Pictures are read below `folder`; a record that points outside it raises BadInput.
     """
     lines, pictures = _lines(results, film, folder)
-    # By the number of the line: a model may be called `original`.
+    # Keyed by line number, because a model may be called `original`.
     frames = {
         (number, index): open_picture(folder, line.files[number])
         for index, line in enumerate(lines)
@@ -100,7 +100,7 @@ def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> S
         for picture, left in zip(shown, lefts, strict=True):
             frame = frames.get((picture.frame, index))
             if frame is None:
-                # A frame that was never reconstructed, as on another machine, is not missing.
+                # A frame that was only reconstructed on another machine is not missing.
                 missing += index == 0 or picture.frame in line.files
                 _blank(pen, left, top, width, height)
             else:
@@ -116,7 +116,7 @@ def write_strip(results: Results, film: FilmInfo, folder: Path, path: Path) -> S
 def _lines(
     results: Results, film: FilmInfo, folder: Path
 ) -> tuple[list[_Line], dict[int, Picture]]:
-    """Rows of the strip, the original first, and one picture for every frame that any row has."""
+    """The strip's rows, the original first, and one picture for each frame that any row has."""
     rank = ranking(results, film.name)
     lines = []
     pictures: dict[int, Picture] = {}
@@ -139,7 +139,7 @@ def _lines(
         )
         for picture in record.pictures:
             pictures.setdefault(picture.frame, picture)
-            # Of a merge, one folder may have lost what another still has.
+            # After a merge, a picture missing from one folder may exist in another.
             known = originals.setdefault(picture.frame, picture.original)
             if not path_in_folder(folder, known).is_file():
                 originals[picture.frame] = picture.original
@@ -147,7 +147,7 @@ def _lines(
 
 
 def _shown(records: Iterable[Record]) -> Record | None:
-    """The record whose pictures represent all seeds of a model: that of the lowest seed."""
+    """The record whose pictures represent all seeds of a model: the one with the lowest seed."""
     with_pictures = [
         record for record in records if record.pictures and record.trained_on == record.evaluated_on
     ]
@@ -155,7 +155,7 @@ def _shown(records: Iterable[Record]) -> Record | None:
 
 
 def _cell(width: int, height: int) -> tuple[int, int]:
-    """The size a frame is shown at: enlarged or reduced by a whole factor."""
+    """The size that a frame is shown at: enlarged or reduced by an integer factor."""
     up = min(FRAME_WIDTH // width, FRAME_HEIGHT // height)
     if up >= 1:
         return width * up, height * up
@@ -164,7 +164,7 @@ def _cell(width: int, height: int) -> tuple[int, int]:
 
 
 def _shrunk(width: int, height: int, columns: int, gutter: int) -> tuple[int, int]:
-    """The same size, smaller if that many columns would not fit otherwise."""
+    """The size of a frame in a strip of this many columns, reduced if they would not fit."""
     each = (WIDEST - 2 * MARGIN - gutter - PART_GAP + GAP) // columns - GAP
     if each >= width:
         return width, height
@@ -187,7 +187,7 @@ def _room(width: int, gutter: int) -> int:
 
 
 def _chosen(pictures: list[Picture], room: int) -> list[Picture]:
-    """At most `room` frames, some of each part and kind; seen ones first, then by kind."""
+    """Choose at most `room` frames, some of each part and kind; sort by part, then by kind."""
     ordered = sorted(pictures, key=lambda picture: (KINDS.index(picture.kind), picture.frame))
     seen, held_out = ([p for p in ordered if p.part == part] for part in OWN_PARTS)
     if len(pictures) > room:
@@ -215,7 +215,7 @@ def _lefts(shown: list[Picture], width: int, gutter: int) -> list[int]:
 
 
 def _codes(picture: Picture, width: int) -> list[str]:
-    """What stands above a frame: its kind and time code, in two lines if one is too short."""
+    """The heading of a frame: kind and time code, on two lines if they do not fit on one."""
     words = (picture.kind, picture.time_code)
     one = "  ".join(words)
     return [one] if style.font(13).getlength(one) <= width else list(words)
@@ -243,13 +243,13 @@ def _head(
 
 
 def _words(line: _Line) -> list[tuple[str, int, bool]]:
-    """What stands beside a row: each text with its size in pixels and whether it is bold."""
+    """The texts next to a row, each with its size in pixels and whether it is bold."""
     role = [(line.role, 12, False)] if line.role not in ("model", "original") else []
     return [(line.label, 15, True), *role, *((text, 13, False) for text in line.details)]
 
 
 def _gutter(lines: list[_Line]) -> int:
-    """The width of the names, so that none is cut that `WIDEST_GUTTER` holds."""
+    """The width of the column of names: the widest text, within its limits."""
     widest = max(
         style.font(size, bold).getlength(style.picture_text(text))
         for line in lines

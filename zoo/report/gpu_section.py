@@ -1,4 +1,4 @@
-"""What was measured on a GPU by `make gpu`: a section of the report for each device."""
+"""Report sections on the GPU measurements of `make gpu`, one per device."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from zoo.report.table import Cell, Row, Table, to_markdown
 
 NO_LICENCE = "No licence is stated for this film: do not publish its pictures."
 MOST_ERRORS = 12
-"""Failures of a stage that are listed without folding them away."""
+"""Maximum failures of a stage that are listed unfolded."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class GpuSection:
 
 
 def gpu_sections(folder: Path) -> list[GpuSection]:
-    """A section for each device of `gpu/` below a results folder; empty without that folder.
+    """Build a section for each device in `gpu/` below a results folder; none without `gpu/`.
 
-    A summary that cannot be read is a section that says so.
+    A summary that cannot be read gives a section that states the error.
     """
     sections = []
     for path in summaries(folder):
@@ -110,7 +110,7 @@ def _done(stage: Stage[R]) -> list[R]:
 
 
 def _problems(stage: Stage) -> list[str]:  # type: ignore[type-arg]
-    """Why measurements of a stage are missing."""
+    """Sentences on why measurements of a stage are missing."""
     problems = [
         f"{one_line(item.name, 80)}: {_why(item)}."
         for item in stage.items
@@ -130,7 +130,7 @@ def _why(item: Item) -> str:  # type: ignore[type-arg]
 
 
 def _facts(summary: GpuSummary) -> list[str]:
-    """The device, the software and the time of the measurements."""
+    """Sentences on the device, the software and the time of the measurements."""
     taken = numbers.duration(summary.seconds)
     films = numbers.listed([one_line(name, 60) for name in summary.sources])
     sentences = [
@@ -168,11 +168,11 @@ def _machine(found: MachineResult) -> str:
 
 
 ENDED = ("done", "failed")
-"""States of an item that was tried to its end."""
+"""States of an item that ran to its end."""
 
 
 def _smoke(stage: Stage[SmokeResult]) -> list[str]:
-    """How many models passed every check, and what the others failed."""
+    """Sentences on how many models passed every check, and which checks the others failed."""
     results = _done(stage)
     unfinished = [item for item in stage.items if item.result and item.state not in ENDED]
     bad = {
@@ -303,7 +303,7 @@ def _films(results: Sequence[FilmResult]) -> Table:
 
 
 def _strip(result: FilmResult, folder: Path, device: Path) -> Markdown | None:
-    """The strip of a film's frames; None if it is missing."""
+    """The picture of a film's frame strip; None if the file is missing."""
     if not result.strip:
         return None
     try:

@@ -1,9 +1,9 @@
-"""Results of several machines as one: the command is `zoo report FOLDER OTHER... --into DEST`.
+"""Merge the results of several machines: `zoo report FOLDER OTHER... --into DEST`.
 
-Only what was measured alike is put together: the same films, frame for frame, with the same preset,
-budget and batch. Files of a merge are kept in `merged/` under the hash of their content: no two of
-them share a name, what several folders have in common is kept once, and merging again changes no
-file that the earlier report still shows.
+Folders can be merged if they have the same films, frame for frame, and the same preset, budget and
+batch. A merge keeps its files in `merged/` under names with the hash of their content. So names
+never collide, identical files are stored once, and merging again changes no file that the earlier
+report still shows.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class _Source:
 
 
 def merge(folders: Sequence[Path], into: Path) -> tuple[Results, Path]:
-    """Write the records of several results folders, and their report, as one results folder.
+    """Merge several results folders into one, and write its report.
 
-    Records keep their order. A record that two folders have from the same machine is taken from the
-    later folder; a film's barcode, sheet and video from the first that has them, and the video of
-    its models beside it from the first of which no model was replaced. `into` is new, empty or an
-    earlier merge; `folders` are only read. Returns the results and the path of `report.md`.
-    Raises BadInput, with nothing changed, if the folders do not fit together or name a file
-    elsewhere.
+    Records keep their order. If two folders have a record from the same machine, the later folder's
+    is used. A film's barcode, sheet and video come from the first folder that has them, and its
+    side-by-side video from the first folder without a replaced model in it. `into` must be new,
+    empty or an earlier merge; `folders` are only read. Returns the results and the path of
+    `report.md`. Raises BadInput, with nothing changed, if the folders do not fit together or name
+    a file outside them.
     """
     _check_apart(folders, into)
     _check_free(into)
@@ -99,7 +99,7 @@ def _check_free(into: Path) -> None:
         return
     if not into.is_dir():
         raise BadInput(f"--into {into} is not a folder")
-    # Locks and temporary files have names like this.
+    # Names of locks and temporary files begin with a dot.
     found = sorted(path.name for path in into.iterdir() if not path.name.startswith("."))
     if found and not (into / MERGE_MARKER).is_file():
         raise BadInput(
@@ -151,7 +151,7 @@ def _moment(created: str) -> datetime.datetime:
 
 
 def _records(sources: Sequence[_Source]) -> list[tuple[_Source, Record]]:
-    """All records with their sources, in order, without those that a later source has as well."""
+    """All records with their sources, in order; of duplicates only the last source's record."""
     kept: list[tuple[_Source, Record]] = []
     later: set[str] = set()
     for source in reversed(sources):
@@ -212,7 +212,7 @@ def _film(
 
 
 def _overlaps(versions: Sequence[FilmInfo]) -> dict[str, float] | None:
-    """The shares of a film that match any film which it was compared with; None if unknown."""
+    """The share of a film that matches each film it was compared with; None if unknown."""
     known = [film.overlaps for film in versions if film.overlaps is not None]
     return {other: share for each in known for other, share in each.items()} if known else None
 
@@ -222,7 +222,7 @@ def _side_by_side(
     records: Sequence[tuple[_Source, Record]],
     files: Files,
 ) -> SideBySide | None:
-    """The first that is there, else the first that is named; none that shows a replaced run."""
+    """The first existing side-by-side video without a replaced run, else the first named one."""
     named = [
         (source.folder, film.side_by_side)
         for source, film in versions
@@ -239,7 +239,7 @@ def _side_by_side(
 
 
 def _shown_beside(results: Results, film: str, beside: SideBySide) -> list[Record]:
-    """The records that the video of a film and its models may show: all with a video of theirs."""
+    """The records that a side-by-side video may show: those that have a video of their own."""
     return [
         record
         for record in results.records
@@ -250,7 +250,7 @@ def _shown_beside(results: Results, film: str, beside: SideBySide) -> list[Recor
 
 
 def _same_run(one: Record, other: Record) -> bool:
-    """Whether two records are of one run: no metric that both have differs."""
+    """Whether two records come from the same run, with equal scores in all shared metrics."""
     shared = one.scores.keys() & other.scores.keys()
     return one.run == other.run and all(one.scores[name] == other.scores[name] for name in shared)
 
@@ -260,7 +260,7 @@ def _series(
     records: Sequence[tuple[_Source, Record]],
     files: Files,
 ) -> str | None:
-    """Merge the scores per frame of all records, each with its machine."""
+    """Merge the scores per frame of all records into one file, with a machine for each row."""
     named_ones = [(source, film.series) for source, film in versions if film.series]
     read = [
         (source, read_json(path, Series))
@@ -271,7 +271,7 @@ def _series(
         return next((files.take(source.folder, name) for source, name in named_ones), None)
     (first, base), *others = read
     for other, series in others:
-        # A series with very many rows has fewer frames.
+        # A series with very many rows is stored with fewer frames.
         both = shared_frames(base, series)
         if both is None:
             raise BadInput(
@@ -293,7 +293,7 @@ def _series(
 
 
 def _metrics(sources: Sequence[_Source]) -> list[MetricInfo]:
-    """Every metric once; unavailable only if it was so in all sources that name it."""
+    """Every metric once; unavailable only if it was unavailable in every source."""
     found: dict[str, MetricInfo] = {}
     for source in sources:
         for metric in source.results.metrics:
@@ -304,7 +304,7 @@ def _metrics(sources: Sequence[_Source]) -> list[MetricInfo]:
 
 
 def _with_files(record: Record, source: _Source, starts: Mapping[str, int], files: Files) -> Record:
-    """The record with its files in the merge, without a video that begins elsewhere in the film."""
+    """The record with new file names; drops a video with a different first frame."""
     folder = source.folder
     pictures = [
         picture.model_copy(
@@ -327,15 +327,15 @@ _DIGITS = 32
 
 @dataclass
 class Files:
-    """The files of a merge by their new names: the path of each, or its content."""
+    """The files of a merge: a source path or the content, by new name."""
 
     _held: dict[str, Path | bytes] = field(default_factory=dict)
     _known: dict[Path, str] = field(default_factory=dict)
 
     def take(self, folder: Path, name: str) -> str:
-        """The name in the merge of a file that a record names in `folder`.
+        """Add a file that a record names in `folder`; return its name in the merge.
 
-        A missing file is given the name of a missing file. Raises BadInput if it lies outside
+        A missing file gets a name that no file has. Raises BadInput if the file is outside
         `folder`, is not a regular file or cannot be read.
         """
         path = path_in_folder(folder, name)
@@ -353,13 +353,13 @@ class Files:
         return self._known[path]
 
     def add(self, stem: str, suffix: str, content: bytes) -> str:
-        """The name in the merge of new content."""
+        """Add new content; return its name in the merge."""
         hashed = _hashed(stem, suffix, hashlib.sha256(content).hexdigest())
         self._held[hashed] = content
         return hashed
 
     def write(self, into: Path, out: Path) -> None:
-        """Write all files below `out`; those that `into` has already are not copied again."""
+        """Write all files below `out`; files that `into` already has are linked, not copied."""
         for name, content in self._held.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             if not _linked(into / name, out / name):
@@ -371,19 +371,19 @@ class Files:
 
 
 def _linked(old: Path, new: Path) -> bool:
-    """Hard-link a regular file under a second name; False if that cannot be done."""
+    """Hard-link a regular file under a second name; return False if that fails."""
     if old.parent.is_symlink() or old.is_symlink() or not old.is_file():
         return False
     try:
         new.hardlink_to(old)
-    except OSError:  # not every file system can
+    except OSError:  # unsupported by some file systems
         return False
     return True
 
 
 def _hashed(stem: str, suffix: str, digest: str) -> str:
     short = digest[:_DIGITS]
-    # A file from an earlier merge has its hash already.
+    # The name of a file from an earlier merge already ends in its hash.
     return f"{MERGED}/{_plain(stem.removesuffix(f'-{short}'))}-{short}{_plain_suffix(suffix)}"
 
 

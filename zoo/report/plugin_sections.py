@@ -33,7 +33,7 @@ LONGEST_HEADING = 80
 
 @dataclass(frozen=True)
 class WrittenSection:
-    """A section as the report prints it: its text, or why there is none."""
+    """A section as the report prints it: its text, or why the text is missing."""
 
     heading: str
     origin: str
@@ -73,12 +73,12 @@ class SectionRegistry:
         self.origins[thing.name] = plugin.origin
 
     def write(self, results: Results) -> list[WrittenSection]:
-        """Write every section for these results; a failed one has its reason instead of a text."""
+        """Write every section for these results; a failed one has the reason instead of text."""
         written = []
         for name, section in self.sections.items():
             heading, origin = one_line(section.heading, LONGEST_HEADING), self.origins[name]
-            # Foreign code: an exception costs only its own section, and it is given a copy of the
-            # results.
+            # This is plugin code: it gets a copy of the results, and an exception affects only its
+            # own section.
             try:
                 text = check_text(section().write(results.model_copy(deep=True)))
             except (Exception, SystemExit) as error:
@@ -99,7 +99,7 @@ class SectionRegistry:
 
 
 def list_sections() -> Listing:
-    """The plugins with sections, without importing any if what they add is known.
+    """List the plugins with sections, without importing those whose contents are known.
 
     Raises BadInput as `section_registry` does.
     """
@@ -110,7 +110,7 @@ def list_sections() -> Listing:
 
 @functools.cache
 def section_registry() -> SectionRegistry:
-    """The sections of this installation, loaded once.
+    """Load the sections of this installation, once per process.
 
     Raises BadInput if ZOO_PLUGINS names something that does not exist, or a broken file.
     """
@@ -125,7 +125,7 @@ def section_registry() -> SectionRegistry:
 
 
 def add_section_file(path: Path) -> list[Plugin]:
-    """Load the sections of a Python file, if it may have some, in addition to the others.
+    """Add the sections of a Python file, if it can contain any, to the registry.
 
     Raises BadInput if one is invalid.
     """

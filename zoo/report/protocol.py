@@ -1,4 +1,4 @@
-"""How results were produced: training received, unequal terms, software, options, failures."""
+"""How results were produced: budgets, unequal terms, software, options and failures."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from zoo.report.aggregate import (
 from zoo.report.ranking import ranking, sort_rows
 
 MISSED = 1.03
-"""A codec misses the bytes that it was asked for if it takes more than this many times as many."""
+"""A codec misses its requested bytes if it takes more than this many times as many."""
 ALIKE = 1.5
-"""Decoders differ in size if one takes more than this many times the bytes of another."""
+"""Decoders count as unequal if one is more than this many times as large as another."""
 
 
 def latent_notes(results: Results) -> list[str]:
-    """A warning for each film that is short for the size of its latents."""
+    """A warning for each film that has few frames for the size of its latents."""
     notes = []
-    # What learned nothing from a film cannot have stored it.
+    # A pretrained network learned nothing from the film, so it cannot have stored it.
     records = [record for record in results.records if not record.pretrained]
     for film in results.films:
         sizes = {
@@ -81,7 +81,7 @@ def training_received(results: Results) -> list[str]:
         else:
             continue
         if seconds:
-            # Per model: a mean over models would be no model's time.
+            # Per model, because a mean over models would describe none of them.
             times = [
                 f"{model} {numbers.duration(statistics.fmean(found))}"
                 for model, found in sorted(
@@ -185,12 +185,12 @@ def _options_by_film(results: Results) -> list[str]:
 
 
 def _value(options: Mapping[str, Any], name: str) -> str:
-    """An option's value in a sentence; a record from before the option was there has none."""
+    """An option's value for a sentence; `unset` if the record is older than the option."""
     return one_line(str(options[name]), 60) if name in options else "unset"
 
 
 def tuning_sentences(results: Results) -> list[str]:
-    """The sentence on tuning films and the means over films; none if no film is one."""
+    """The sentence on tuning films and means over films; empty without a tuning film."""
     tuned = tuning_films(results)
     names = [one_line(film.name, 60) for film in results.films if film.name in tuned]
     if not names:
@@ -210,7 +210,7 @@ def tuning_sentences(results: Results) -> list[str]:
 
 
 def tuning_notes(results: Results) -> list[str]:
-    """A sentence on the films that the models' defaults were chosen on."""
+    """Sentences on which films the models' defaults were chosen on."""
     models = _records_by_model(results)
     silent = [name for name, record in models.items() if record.tuned_on is None]
     sentences = []
@@ -266,7 +266,7 @@ def films_table(results: Results) -> Markdown:
 
 
 def rows_table(results: Results) -> Markdown:
-    """Every model and reference in a sentence, with the package that it comes from."""
+    """Describe every model and reference in a sentence, with the package that provides it."""
     rows: dict[tuple[str, str], list[str]] = {}
     for row in sort_rows(result_rows(results), ranking(results), len(results.films)):
         record = (*row.records, *row.failed)[0]
@@ -322,7 +322,7 @@ def codecs(results: Results) -> list[str]:
 
 
 def codecs_at_their_least(results: Results) -> str:
-    """What codecs have to spend on pictures where they take more bytes than they were asked for."""
+    """A sentence on codecs that exceed their requested bytes; empty if none does."""
     found: list[tuple[int, float, str]] = []
     for record in results.records:
         asked, took = record.options.get(BYTES), bytes_per_frame(record)
@@ -343,7 +343,7 @@ def codecs_at_their_least(results: Results) -> str:
 
 
 def budget_in_words(results: Results) -> str:
-    """The budget for people; as it is written where it is none of this version's."""
+    """The budget in words, or as it was recorded if this version cannot parse it."""
     try:
         return Budget.parse(results.budget).in_words
     except BadInput:
@@ -361,7 +361,7 @@ def failed_runs(results: Results) -> list[str]:
 
 
 def _cell(record: Record) -> str:
-    """The films that a record was trained and evaluated on."""
+    """The films that a record's model was trained and evaluated on."""
     own = one_line(record.trained_on, 60)
     if record.trained_on == record.evaluated_on:
         return f"on {own}"
@@ -369,7 +369,7 @@ def _cell(record: Record) -> str:
 
 
 def environments_table(results: Results) -> Markdown:
-    """The device and the versions behind the records, a row per machine and its software."""
+    """Devices and software versions, one row per machine and set of versions."""
     letters = machines(results)
     headings = [
         "machine", "device", "threads", "trained at", "compiled", "python", "torch", "CUDA", "PyAV",
@@ -377,7 +377,7 @@ def environments_table(results: Results) -> Markdown:
     ]  # fmt: skip
     found: dict[str, list[Record]] = {}
     for record in results.records:
-        # Those two are of a training alone, which does not make another machine of it.
+        # These two fields belong to single trainings and do not distinguish machines.
         key = record.environment.model_dump_json(exclude={"precision", "compile"})
         found.setdefault(key, []).append(record)
     return grid(
@@ -405,6 +405,6 @@ def environments_table(results: Results) -> Markdown:
 
 
 def _of_trainings(records: Sequence[Record], name: Literal["precision", "compile"]) -> str:
-    """What the environments of models say of their training; a dash without any."""
+    """The precisions or compile modes that models were trained with; a dash without models."""
     said = [getattr(r.environment, name) for r in records if training_precision(r)]
     return one_line(numbers.listed([*dict.fromkeys(said)]), 60) or numbers.NOT_APPLICABLE

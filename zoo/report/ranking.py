@@ -1,4 +1,4 @@
-"""Which rows are better: the order of tables, and which differences are more than chance."""
+"""Which rows are better: the order of tables, and the significance of differences."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from zoo.base.safe_text import one_line
 from zoo.report.aggregate import Measure, ResultRow, Value, bytes_per_frame, score
 
 DISTORTION = "psnr"
-"""The metric that counts errors of pixels."""
+"""The metric of pixel errors."""
 PERCEPTUAL = "lpips"
-"""The metric that tables are sorted by, where it could be measured; else by the next one."""
+"""The metric that tables are sorted by, or by the next one if it was not measured."""
 PRINCIPAL = (PERCEPTUAL, DISTORTION, "ssim")
 """The metrics of the main tables; all others are in further tables."""
 OWN_PARTS: tuple[Part, ...] = ("seen", "held_out")
 PART_NAMES: dict[Part, str] = {"seen": "seen", "held_out": "held out", "other": "other film"}
 CONFIDENCE = 0.95
-"""Confidence of the t intervals: a difference outside its interval is more than chance."""
+"""Confidence of t intervals; a difference outside its interval is more than chance."""
 SIMILAR_BYTES = 1.25
 """Rows are of similar size if none takes more than this many times the bytes of another."""
 
 
 def principal_first(metrics: Iterable[MetricInfo]) -> list[MetricInfo]:
-    """The metrics, those of the main tables first and in their order."""
+    """Sort metrics: those of the main tables first, in their order there."""
     places = {name: place for place, name in enumerate(PRINCIPAL)}
     return sorted(metrics, key=lambda metric: places.get(metric.name, len(places)))
 
@@ -42,7 +42,7 @@ def principal_metrics(results: Results) -> list[MetricInfo]:
 
 
 def is_measured(results: Results, metric: MetricInfo, part: Part, film: str | None = None) -> bool:
-    """Whether any record has this metric on this part of `film`, or of any film that is listed."""
+    """Whether any record has this metric on this part of `film`, or of any listed film."""
     films = {film} if film is not None else {each.name for each in results.films}
     return any(
         score(metric.name, part)(record) is not None
@@ -53,14 +53,14 @@ def is_measured(results: Results, metric: MetricInfo, part: Part, film: str | No
 
 @dataclass(frozen=True)
 class Ranking:
-    """The metric, on one part of the films, that rows are ordered by."""
+    """A metric on one part of the films, by which rows are ordered."""
 
     metric: MetricInfo
     part: Part
 
     @property
     def measure(self) -> Measure:
-        """The number of a record that is ranked."""
+        """The measure that gives a record's ranked number."""
         return score(self.metric.name, self.part)
 
     @property
@@ -94,14 +94,14 @@ class Ranking:
         return row.value(self.measure, self.ratio)
 
     def same(self, one: Value, other: Value) -> bool:
-        """Whether two numbers are the same when printed."""
+        """Whether two means are equal at the printed precision."""
         return round(one.mean, self.metric.digits) == round(other.mean, self.metric.digits)
 
     def beats(self, one: Value, other: Value) -> bool:
         """Whether the first is better, by more than the spread over seeds explains (Welch's t).
 
-        If either spread is unknown, any difference that shows in print counts: such a lead is
-        stated with the number of seeds, and is not called a win.
+        If either spread is unknown, any difference at the printed precision counts; the report
+        states such a lead with the number of seeds and does not call it a win.
         """
         ahead = self.key(other.mean) - self.key(one.mean)
         if ahead <= 0 or self.same(one, other):
@@ -134,13 +134,13 @@ def t_quantile(degrees_of_freedom: float) -> float:
 
 
 def best_rows(rows: Iterable[ResultRow], rank: Ranking) -> set[str]:
-    """The rows whose number is bold: the best, and those the spread cannot distinguish from it.
+    """The rows in bold: the best, and those that the spread cannot distinguish from it.
 
-    One spread, pooled over the rows with several seeds, is used for all: with its own spread, a row
-    that varies widely would be level with anything. No row is bold below one that is not.
+    All rows share one spread, pooled over rows with several seeds: with a spread of its own, a row
+    that varies widely would be level with every other. All rows above a bold row are bold too.
     """
     every = list(rows)
-    # A mean over fewer films than others have is of something else.
+    # A mean over fewer films than others have cannot be compared with them.
     most = max((value.films for row in every if (value := rank.value(row))), default=1)
     ordered = ranked_rows(every, rank, most)
     if not ordered:
@@ -150,7 +150,7 @@ def best_rows(rows: Iterable[ResultRow], rank: Ranking) -> set[str]:
     found = {first_row.name}
     for row, value in others:
         behind = rank.key(value.mean) - rank.key(first.mean)
-        # With no seed that finished every film, a mean is of one run or more on each.
+        # Even if no seed finished every film, a mean has at least one run on each film.
         share = sum(1 / max(1, one.seeds) for one in (first, value) if not one.exact)
         margin = t_quantile(freedom) * spread * math.sqrt(share) if spread else 0.0
         if behind > margin and not rank.same(first, value):
@@ -169,12 +169,12 @@ def _pooled(values: Iterable[Value], rank: Ranking) -> tuple[float, float]:
 
 
 def arrow(metric: MetricInfo) -> str:
-    """An arrow in the direction that is better."""
+    """An arrow that shows which direction is better."""
     return {"higher": "↑", "lower": "↓", "one": "→ 1"}[metric.better]
 
 
 def ranking_by(results: Results, metric: MetricInfo, film: str | None = None) -> Ranking | None:
-    """Rank by a metric on held-out frames, or on seen ones where nothing was held out."""
+    """Rank by a metric on held-out frames, or on seen frames if nothing was held out."""
     parts: tuple[Part, ...] = ("held_out", "seen")
     for part in parts:
         if metric.unavailable is None and is_measured(results, metric, part, film):
@@ -183,9 +183,9 @@ def ranking_by(results: Results, metric: MetricInfo, film: str | None = None) ->
 
 
 def ranking(results: Results, film: str | None = None) -> Ranking | None:
-    """The order of the tables: the first metric that could be measured, the perceptual one first.
+    """The ranking that orders the tables, by the first metric that was measured.
 
-    Metrics that are not in the main tables come last.
+    The perceptual metric is tried first, metrics outside the main tables last.
     """
     for metric in principal_first(results.metrics):
         found = ranking_by(results, metric, film)
@@ -195,10 +195,10 @@ def ranking(results: Results, film: str | None = None) -> Ranking | None:
 
 
 def sort_rows(rows: Iterable[ResultRow], rank: Ranking | None, films: int) -> list[ResultRow]:
-    """Models before references, then by bytes per frame, then by the metric, the best first.
+    """Sort models before references, then by bytes per frame, then by metric, best first.
 
-    Rows of similar bytes are grouped. Rows that did not finish every film come last: a mean over
-    other films cannot be compared with the rest.
+    Rows of similar bytes are grouped. Rows that did not finish every film come last in their role,
+    because their mean over fewer films cannot be compared with the others.
     """
     every = list(rows)
     found = {row.name: row.value(bytes_per_frame) for row in every}
@@ -219,7 +219,7 @@ def sort_rows(rows: Iterable[ResultRow], rank: Ranking | None, films: int) -> li
 
 
 def size_classes(sizes: Mapping[str, float | None]) -> dict[str, int]:
-    """Number names by bytes per frame, ascending, with one number for about the same bytes."""
+    """Assign a class number to each name by bytes per frame; similar bytes share a class."""
     classes: dict[float, int] = {}
     least, number = -1.0, 0
     for size in sorted({size for size in sizes.values() if size is not None}):
@@ -230,7 +230,7 @@ def size_classes(sizes: Mapping[str, float | None]) -> dict[str, int]:
 
 
 def ranked_films(results: Results, rank: Ranking) -> list[FilmInfo]:
-    """The films on which any row has the ranked number: those of a mean that can be compared."""
+    """The films on which any row has the ranked number; comparable means cover all of them."""
     found = {
         record.evaluated_on
         for record in results.records
@@ -242,7 +242,7 @@ def ranked_films(results: Results, rank: Ranking) -> list[FilmInfo]:
 def ranked_rows(
     rows: Iterable[ResultRow], rank: Ranking, films: int = 1
 ) -> list[tuple[ResultRow, Value]]:
-    """The rows that have the ranked number on `films` films, with that number, the best first."""
+    """The rows with the ranked number on at least `films` films, and the number, best first."""
     present = [
         (row, value)
         for row in rows
@@ -254,5 +254,5 @@ def ranked_rows(
 def ranked_on_all_films(
     results: Results, rows: Iterable[ResultRow], rank: Ranking
 ) -> list[tuple[ResultRow, Value]]:
-    """The rows with a number on every film where there is one, the best first."""
+    """The rows with a number on every film of `ranked_films`, best first."""
     return ranked_rows(rows, rank, len(ranked_films(results, rank)))

@@ -1,8 +1,8 @@
 """Rate and distortion: quality by bytes per frame, and Bjontegaard differences from the codecs.
 
-Codecs code every frame, so all of this is about frames that were seen in training. The decoder of a
-model is needed once per film: it is left out of the first curve of each model and spread over the
-film's frames in the second.
+Codecs code every frame, so all numbers here are on frames that were seen in training. A model's
+decoder is needed once per film: each model's first curve leaves it out, and the second spreads its
+bytes over the film's frames.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from zoo.report.ranking import DISTORTION, PERCEPTUAL
 from zoo.report.table import Cell, Row, Table
 
 MIN_POINTS = 4
-"""Points that a curve needs for a Bjontegaard difference, which fits a cubic."""
+"""Minimum points of a curve for a Bjontegaard difference, which fits a cubic."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CurvePoint:
     bits: int | None
     """Bits per latent number."""
     latent_bytes: float = 0.0
-    """Those of the latents, where the decoder is spread over the frames."""
+    """Bytes per frame of the latents alone, if `bytes_per_frame` includes the decoder."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ class Curve:
     codec: bool
     points: tuple[CurvePoint, ...]
     with_decoder: tuple[CurvePoint, ...] = ()
-    """With the decoder spread over the film, at 32 and fewer bits per weight."""
+    """Points that include the decoder, at 32 and fewer bits per weight."""
 
     def front(self, better: str) -> list[CurvePoint]:
-        """The points that no other beats in both bytes and quality, in ascending order of bytes."""
+        """The points that no other point beats in both bytes and quality, by ascending bytes."""
         return front_of(self.points, better)
 
 
 def front_of(points: Sequence[CurvePoint], better: str) -> list[CurvePoint]:
-    """Of points in ascending order of bytes those that no other beats in both bytes and quality."""
+    """Keep points that no other beats in both bytes and quality; `points` ascend in bytes."""
     kept: list[CurvePoint] = []
     sign = -1.0 if better == "lower" else 1.0
     for point in points:
@@ -93,7 +93,7 @@ def front_of(points: Sequence[CurvePoint], better: str) -> list[CurvePoint]:
 
 @dataclass(frozen=True)
 class BjontegaardDifference:
-    """How a model compares with a codec over the rates or qualities that both reach."""
+    """Mean differences between a model and a codec, over the range that both reach."""
 
     quality: float | None
     """Mean difference of the metric at equal bytes, in its unit (BD-PSNR for PSNR)."""
@@ -102,7 +102,7 @@ class BjontegaardDifference:
 
 
 def curves(results: Results, film: FilmInfo, metric: MetricInfo) -> list[Curve]:
-    """Every curve of a film, at each size from the first seed that succeeded."""
+    """Every curve of a film; each size uses the first seed that succeeded."""
     letters = machines(results)
     first: dict[RowKey, Record] = {}
     for record in results.records:
@@ -142,7 +142,7 @@ def _sorted(points: Iterable[CurvePoint]) -> tuple[CurvePoint, ...]:
 
 
 def _points_with_decoder(record: Record, metric: MetricInfo, frames: int) -> list[CurvePoint]:
-    """Points of the latents at their full bits, with each decoder spread over so many frames."""
+    """Points at full latent bits, with each decoder's bytes spread over `frames` frames."""
     whole = _rate_points(record, metric)[:1]
     if not whole or not record.latent or not record.latent.decoder_bytes:
         return []
@@ -179,8 +179,8 @@ def _rate_points(record: Record, metric: MetricInfo) -> list[CurvePoint]:
 def bjontegaard_difference(anchor: Curve, test: Curve, better: str) -> BjontegaardDifference:
     """Bjontegaard's differences of `test` from `anchor` (VCEG-M33, 2001; piecewise cubics).
 
-    A figure is None if a curve has fewer than four points that improve on one another, or if the
-    two do not overlap in bytes or in quality.
+    Both are None if the front of either curve has fewer than four points; either is None if the
+    curves do not overlap in bytes (quality difference) or in quality (rate difference).
     """
     sides = [curve.front(better) for curve in (anchor, test)]
     if min(len(side) for side in sides) < MIN_POINTS:
@@ -188,13 +188,13 @@ def bjontegaard_difference(anchor: Curve, test: Curve, better: str) -> Bjontegaa
     rates = [np.array([point.bytes_per_frame for point in side]) for side in sides]
     sign = -1.0 if better == "lower" else 1.0
     values = [sign * np.array([point.value for point in side]) for side in sides]
-    # The library also plots, and so takes a while to import.
+    # Imported here, because the library also imports plotting code and is slow to load.
     import bjontegaard
 
     arguments = rates[0], values[0], rates[1], values[1]
     shared: dict[str, object] = {"method": "pchip", "require_matching_points": False}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # It warns of a small overlap, which is allowed here.
+        warnings.simplefilter("ignore")  # It warns of a small overlap, which is acceptable.
         quality = _finite(bjontegaard.bd_psnr(*arguments, **shared)) if _meet(rates) else None
         rate = _finite(bjontegaard.bd_rate(*arguments, **shared)) if _meet(values) else None
     return BjontegaardDifference(None if quality is None else sign * quality, rate)
@@ -221,7 +221,7 @@ def rate_metrics(results: Results) -> list[MetricInfo]:
 
 
 def bjontegaard_table(results: Results, film: FilmInfo) -> Table | str | None:
-    """Differences at equal bytes and at equal quality, or a sentence on why there are none.
+    """The table of differences at equal bytes and at equal quality, or why there are none.
 
     None if the film has no codec or no model to compare.
     """
@@ -289,9 +289,9 @@ _BEATEN: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 4, "alp
 
 
 def plot_rate_distortion(results: Results, film: FilmInfo, path: Path) -> str | None:
-    """Plot the curves of one film; return the picture's alternative text, or None.
+    """Plot the curves of one film; return the alternative text, None if there is no curve.
 
-    Models are curves over bit depths and latent sizes, codecs over the bytes they were given.
+    Models have curves over bit depths and latent sizes, codecs over their requested bytes.
     """
     panels = [
         (metric, found)
@@ -353,9 +353,9 @@ def _legend_handles() -> list[Line2D]:
 
 
 def logarithmic_bytes(axes: Axes) -> None:
-    """Give axes on which all is drawn a logarithmic horizontal axis, in bytes.
+    """Make the horizontal axis logarithmic, in bytes, once everything is drawn.
 
-    Two decades or less have ticks at 1, 2 and 5 times a power of ten, more a few powers alone.
+    Up to two decades have ticks at 1, 2 and 5 times powers of ten, longer ranges at a few powers.
     """
     axes.set_xscale("log")
     low, high = axes.get_xlim()
@@ -371,7 +371,7 @@ def logarithmic_bytes(axes: Axes) -> None:
 def _draw_panel(
     axes: Axes, metric: MetricInfo, found: list[Curve], styles: dict[tuple[str, str], str]
 ) -> list[Annotation]:
-    """Plot the curves of one metric; return their labels, which are yet to be moved apart."""
+    """Plot the curves of one metric; return their labels, for `spread_labels` to move apart."""
     style_axes(axes)
     set_title(axes, axis_label(metric, upright=True))
     ends = []

@@ -1,7 +1,7 @@
 """`results.csv`: the records as one flat table, for a spreadsheet or a data frame.
 
-One row per record and part of its film; a failed record is one row without a part. Numbers have
-full precision, a missing one is an empty field. `explained` says what each column holds.
+There is one row per record and part of its film; a failed record is one row without a part. Numbers
+have full precision; a missing number is an empty field. `explained` describes the columns.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def columns(results: Results) -> list[str]:
 
 
 def explained(results: Results) -> dict[str, str]:
-    """What every column holds; columns of metrics and of timings are described once."""
+    """Describe every column; metric columns and timing columns share one description each."""
     metrics = ", ".join(metric.name for metric in results.metrics)
     timings = ", ".join(TIMINGS)
     meanings = {**_WHO, "frames": "frames in the part"}
@@ -196,7 +196,7 @@ def _row(results: Results, record: Record, part: Part | None) -> dict[str, objec
 
 
 def _sizes(film: FilmInfo, record: Record) -> dict[Part, int]:
-    """How many frames the parts of a record have."""
+    """The number of frames in each part that a record scores."""
     if record.trained_on != record.evaluated_on:
         return {"other": film.frames}
     return {"seen": film.seen_frames, "held_out": film.held_out_frames}

@@ -1,10 +1,10 @@
-"""A results folder: its files, how they are read, and how all of a report is replaced at once.
+"""A results folder: its files, how to read them, and how to replace a whole report at once.
 
-A report is written into `.new-…` inside its folder. When it is complete, that folder is renamed to
-`.ready`, which is the moment that decides: its files are renamed to their places, and what the
-earlier report had and this one does not have is removed. What a killed process left of that is
-finished by whoever writes there next. Nothing is read, written or removed outside the folder or
-through a link, and files that no report names are left alone.
+A report is written into `.new-…` inside its folder. When it is complete, `.new-…` is renamed to
+`.ready`, which commits the new report. Then its files are moved to their places, and files that
+only the earlier report had are removed. If a process is killed in between, the next writer finishes
+this step. Nothing is read, written or removed outside the folder or through a link, and files that
+no report names are left alone.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _LARGEST_LIST = 64 << 20
 
 
 def read_results(folder: Path) -> Results:
-    """The records of a results folder; raises BadInput if there are none that can be read."""
+    """Read the records of a results folder; raises BadInput if they are missing or invalid."""
     path = folder / RESULTS
     if not path.exists():
         raise BadInput(f"{folder} holds no results: `zoo compare` writes them")
@@ -88,16 +88,16 @@ def report_files(results: Results) -> set[str]:
 
 
 def files_there(folder: Path) -> Iterator[Path]:
-    """The files of a folder that a report there replaces or may remove."""
+    """The files of a folder that a new report replaces or may remove."""
     yield from (folder / name for name in TEXTS if (folder / name).is_file())
     for name in (FIGURES, PAGE_SCORES, MERGED, SERIES, VIDEOS):
         yield from _files(folder / name)
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ZooError unless a report can be written into a folder, which need not exist yet.
+    """Raise ZooError unless a report can be written into a folder.
 
-    Leaves nothing behind.
+    The folder need not exist, and this check does not create it.
     """
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder} is not a folder")
@@ -134,7 +134,7 @@ def new_report(folder: Path) -> Iterator[Path]:
 
 
 def replace_report(new: Path, folder: Path, results: Results, keep: Iterable[str] = ()) -> None:
-    """Make what `new_report` yielded the report of `folder`; `results` are its records.
+    """Make the folder `new` from `new_report` the report of `folder`, with records `results`.
 
     Files that only the earlier report had are removed, except those that `results` or `keep` name.
     Raises BadInput, with nothing changed, if a link or a folder is in the way.
@@ -165,7 +165,7 @@ def _earlier(folder: Path) -> set[str]:
 
 
 def _finish(folder: Path) -> None:
-    """Move the files of a report that is ready to their places; does nothing if there is none."""
+    """Move the files of a report in `.ready` to their places; do nothing if there is none."""
     ready = folder / _READY
     if ready.is_symlink() or not ready.is_dir():
         return
@@ -184,7 +184,7 @@ def _finish(folder: Path) -> None:
 
 
 def _remove_files(folder: Path, names: Iterable[str]) -> None:
-    """Remove files of a folder, and folders left empty; nothing through a link."""
+    """Remove files of a folder and directories left empty; never follow a link."""
     for name in map(PurePath, names):
         if name.is_absolute() or ".." in name.parts or not name.parts:
             continue
@@ -219,20 +219,20 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 MOST_PIXELS = 8192 * 8192
-"""Limit for a picture: frames are no larger."""
+"""Maximum pixels of a picture; no frame is larger."""
 LARGEST_PICTURE = 256 << 20
-"""Bytes."""
+"""Maximum bytes of a picture file."""
 
 
 def path_in_folder(folder: Path, name: str) -> Path:
-    """The path of a file that a record names, which need not be there.
+    """The path of a file that a record names; the file need not exist.
 
-    Raises BadInput if it is not below `folder`, and for a name that no file there can have.
+    Raises BadInput if the path is not below `folder`, or if the name is not valid there.
     """
     try:
         path = (folder / name).resolve()
         path.exists()
-    # Too long a name, one with a zero in it, one that encodes to nothing, links in a circle.
+    # A name that is too long, contains a null byte or cannot be encoded, or a loop of links.
     except (OSError, ValueError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or one_line(str(error))
         said = f"a record names a file that cannot be read: {name[:200]!r}: {why}"
@@ -246,17 +246,17 @@ def address(folder: Path, name: str | None) -> str | None:
     """The URL of a file in the results folder, relative to the report; None if it is missing."""
     if name is None or not path_in_folder(folder, name).is_file():
         return None
-    # A name may begin with something like a scheme.
+    # With `./` first, a name that begins like a URL scheme remains a relative path.
     return "./" + quote(name)
 
 
 def open_picture(folder: Path, name: str) -> Image.Image | None:
-    """A PNG or WebP that a record names, as RGB; None if it is missing, damaged or huge."""
+    """Read a PNG or WebP that a record names, as RGB; None if missing, damaged or too large."""
     path = path_in_folder(folder, name)
     if not path.is_file():
         return None
     try:
-        # From memory: from a file, Pillow would request as many bytes as a chunk claims to have.
+        # From memory: from a file, Pillow would allocate as many bytes as a chunk claims to have.
         content = io.BytesIO(read_bytes(path, LARGEST_PICTURE))
         with warnings.catch_warnings():
             # The size is checked below.
@@ -267,33 +267,33 @@ def open_picture(folder: Path, name: str) -> Image.Image | None:
                 return None
             return picture.convert("RGB")
     except (OSError, SyntaxError, ValueError, BadInput, Image.DecompressionBombError):
-        # Pillow raises SyntaxError for a damaged PNG, and ValueError for text in one that unpacks
-        # to too much.
+        # Pillow raises SyntaxError for a damaged PNG, and ValueError for a PNG's text that is too
+        # large when decompressed.
         return None
 
 
 RunKey = tuple[str, tuple[str, ...]]
-"""A run's folder, and the machine and precision it was made with."""
+"""A run's folder, and the machine and precision it was run with."""
 
 
 @dataclass(frozen=True)
 class FilmSeries:
-    """The scores per frame of a film, or why there are none."""
+    """The scores per frame of a film, or why they are missing."""
 
     series: Series | None
     problem: str | None
-    """Why it cannot be read; None if it can, or if the records name none."""
+    """Why the series cannot be read; None if it was read, or if the records name none."""
 
     @classmethod
     def read(cls, film: FilmInfo, folder: Path) -> FilmSeries:
-        """Read the film's series below `folder`; raises BadInput if it is elsewhere."""
+        """Read the film's series; raises BadInput if its path is not below `folder`."""
         if film.series is None:
             return cls(None, None)
         path = path_in_folder(folder, film.series)
         try:
             return cls(read_json(path, Series), None)
         except BadInput as error:
-            # With the name in the record, whatever folder the results are in.
+            # Show the name in the record, so that the text does not depend on the folder.
             return cls(None, one_line(str(error).replace(str(path), film.series), 300))
 
 
@@ -305,7 +305,7 @@ def run_key(record: Record) -> RunKey | None:
 def series_row(series: Series, record: Record) -> SeriesRow | None:
     """The scores per frame of a record; None if the series has none.
 
-    A row that names no machine is of the only machine.
+    A row without a machine matches records of any machine.
     """
     machine = environment_key(record.environment)
     for row in series.rows:
@@ -315,7 +315,7 @@ def series_row(series: Series, record: Record) -> SeriesRow | None:
 
 
 def shared_frames(one: Series, other: Series) -> Series | None:
-    """`one` at the frames that both have; None if they differ in the times of these frames."""
+    """`one`, reduced to the frames of both; None if it has none or their times differ."""
     if any(len(each.frames) != len(each.seconds) for each in (one, other)):
         return None
     times = dict(zip(other.frames, other.seconds, strict=True))
@@ -326,7 +326,7 @@ def shared_frames(one: Series, other: Series) -> Series | None:
 
 
 def within_size_limit(series: Series) -> Series:
-    """The series at every 2nd, 4th, 8th... frame, as far as needed for a file that can be read."""
+    """Keep every 2nd, 4th, 8th... frame of a series, as needed for its maximum file size."""
     shorter, step = series, 1
     while _bytes(shorter) >= Series.largest and step < len(series.frames):
         step *= 2
@@ -364,7 +364,7 @@ def _at_places(series: Series, places: Sequence[int]) -> Series:
 def write_results(path: Path, results: Results) -> None:
     """Write the results of a comparison as strict JSON, a line for each film, metric and record.
 
-    Raises ZooError, with nothing written, where they are larger than `read_json` would read.
+    Raises ZooError, with nothing written, if they are larger than `read_json` accepts.
     """
     fields = []
     for name in Results.model_fields:
@@ -373,7 +373,7 @@ def write_results(path: Path, results: Results) -> None:
             lines = ",\n".join(each.model_dump_json() for each in value)
             fields.append(f'"{name}":[\n{lines}\n]')
         else:
-            # Of the one field, without the braces around it.
+            # The JSON of one field, without the braces around it.
             fields.append(results.model_dump_json(include={name})[1:-1])
     content = ("{" + ",\n".join(fields) + "}\n").encode()
     if len(content) > Results.largest:

@@ -56,9 +56,9 @@ from zoo.report.table import several_sizes
 
 
 def plot_scores(results: Results, film: FilmInfo, path: Path) -> str | None:
-    """Plot every model and reference on one film, held out and seen, a panel per metric.
+    """Plot scores on held-out and seen frames of one film, one panel per metric.
 
-    Returns the picture's alternative text, or None if nothing was measured.
+    Shows every model and reference. Returns the alternative text, or None if nothing was measured.
     """
     panels = [
         metric
@@ -163,7 +163,7 @@ def _score_panel(axes: Axes, rows: list[ResultRow], metric: MetricInfo) -> None:
 def plot_trade_off(results: Results, path: Path) -> str | None:
     """Plot the two metrics of the findings against each other, a panel per film.
 
-    Returns the picture's alternative text, or None if there are not two metrics.
+    Returns the picture's alternative text, or None with fewer than two metrics.
     """
     ranks = rankings(results)
     if len(ranks) < 2:
@@ -202,7 +202,7 @@ def plot_trade_off(results: Results, path: Path) -> str | None:
                 color=style.HELD_OUT if model else style.REFERENCE,
                 fillstyle="full" if model else "none",
             )
-        # Room for the labels, which are beside the points and inside the panel.
+        # Leave room inside the panel for the labels next to the points.
         axes.margins(x=0.3, y=0.18)
         axes.grid(color=style.RULE, linewidth=0.5, alpha=0.6)
         axes.set_xlabel(axis_label(across.metric), color=style.QUIET, parse_math=False)
@@ -238,7 +238,7 @@ def plot_trade_off(results: Results, path: Path) -> str | None:
 
 MOST_LINES = 4
 MOST_POINTS = 480
-"""Points per line; the scores of a longer film are averaged to this many."""
+"""Maximum points per line; scores of longer films are averaged down to this number."""
 STYLES = ("-", "--", "-.", ":")
 TIMELINE_WIDTH = 11.0
 
@@ -247,7 +247,7 @@ TIMELINE_WIDTH = 11.0
 class _Line:
     row: ResultRow
     values: npt.NDArray[np.float64]
-    """One per frame of the series, (N,); NaN where there is none."""
+    """One value per frame of the series, (N,); NaN where the score is missing."""
 
 
 @dataclass(frozen=True)
@@ -261,9 +261,9 @@ class Timeline:
 def plot_timeline(
     results: Results, film: FilmInfo, found: FilmSeries, folder: Path, path: Path
 ) -> Timeline | None:
-    """Plot the timeline of one film to `path`; None if the records name no series of it.
+    """Plot the timeline of one film to `path`; return None if the records name no series.
 
-    `found` is the film's series, or why it cannot be read. The barcode is read below `folder`.
+    `found` is the film's series, or the reason why it is unreadable. The barcode is below `folder`.
     """
     rank = ranking(results, film.name)
     if film.series is None or rank is None:
@@ -286,7 +286,7 @@ def plot_timeline(
 
 
 def _lines(results: Results, film: FilmInfo, rank: Ranking, series: Series) -> list[_Line]:
-    """The best models in the series, by their first seed."""
+    """The lines of the best models in the series, each from its first seed."""
     lines = []
     for row in sort_rows(result_rows(results, film.name), rank, films=1):
         records = sorted(row.records, key=lambda record: (record.seed, record.run or ""))
@@ -353,7 +353,7 @@ def _over_time(barcode: npt.NDArray[np.uint8], times: FrameTimes) -> npt.NDArray
     """Resample a barcode (H, W, 3) from a column per frame to a column per unit of time."""
     width = barcode.shape[1]
     moments = np.linspace(times.begins, times.ends, width, endpoint=False)
-    # The middle of each frame's columns; in a short film a frame has several.
+    # The middle of each frame's columns: a frame of a short film spans several.
     shown = (times.frame_at(moments) + 0.5) * width / times.count
     return barcode[:, np.minimum(shown.astype(int), width - 1)]
 
@@ -400,7 +400,7 @@ def _handles(lines: Sequence[_Line], film: FilmInfo) -> list[Line2D | Patch]:
 def thinned(
     at: npt.NDArray[np.float64], values: npt.NDArray[np.float64], most: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Average values (N,) and their times to at most `most` points; NaN where there are none."""
+    """Average values (N,) and times to at most `most` points; NaN where values are missing."""
     if len(at) <= most:
         return at, values
     starts = np.linspace(0, len(at), most, endpoint=False).astype(np.int64)
@@ -413,7 +413,7 @@ def thinned(
 
 
 def _steps(length: float) -> list[float]:
-    """Natural steps between ticks over this many seconds."""
+    """Multiples for `MaxNLocator` that give round times over `length` seconds."""
     return [1, 1.5, 3, 6, 10] if length >= 60 else [1, 2, 5, 10]
 
 

@@ -1,4 +1,4 @@
-"""Tables of scores and sizes, and of what content matching recognises."""
+"""Tables of scores, sizes and takedown scores."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def interval_table(results: Results, film: FilmInfo) -> Table | None:
 
 
 def interval_note(results: Results, film: FilmInfo) -> str | None:
-    """Why a part of a film has no intervals; None if every part has them."""
+    """Explain why a part of a film has no intervals; None if every part has them."""
     found = [
         (part, summary)
         for record in results.records
@@ -165,7 +165,7 @@ def reference_table(results: Results, film: FilmInfo | None = None) -> Table | N
 def _better_than(models: list[ResultRow], rank: Ranking) -> Callable[[ResultRow], str]:
     def text(reference: ResultRow) -> str:
         own = rank.value(reference)
-        # A mean over other films than the reference's is of something else.
+        # Means can only be compared if they are over the same number of films.
         others = [v for _, v in ranked_rows(models, rank) if own and v.films == own.films]
         if own is None or not others:
             return numbers.NOT_AVAILABLE
@@ -214,7 +214,7 @@ def matched_share(record: Record) -> float | None:
 
 
 def size_column(heading: tuple[str, str], by: Measure, write: Callable[..., str]) -> Column:
-    """A column of a size that a codec does not have."""
+    """A column for a size that does not apply to codecs, which get a dash."""
     return Column(heading, lambda row: dash_for_codec(row, write(mean_value(row, by))))
 
 
@@ -283,7 +283,7 @@ def _metric_notes(
 
 
 def _of_codecs(rows: list[ResultRow], films: list[FilmInfo]) -> list[str]:
-    """Notes on codecs: which frames they saw, and how close they came to the requested bytes."""
+    """Notes on codecs: which frames they coded, and how close they are to the requested bytes."""
     codecs = [row for row in rows if row.codec and row.records]
     if not codecs:
         return []
@@ -334,7 +334,7 @@ def takedown_table(results: Results, film: FilmInfo) -> Table | None:
 
 
 def takedown_notice(results: Results, film: FilmInfo) -> str | None:
-    """A sentence on which models would have drawn the takedown notice; None if none was scored."""
+    """State which models would have drawn the takedown notice; None if none was scored."""
     rows = [row for row in film_rows(results, film) if any(r.takedown for r in row.records)]
     found = {row.name: row.value(_takedown_measure("found")) for row in rows}
     shares = {
@@ -370,7 +370,7 @@ def takedown_notice(results: Results, film: FilmInfo) -> str | None:
 
 
 def takedown_explanation(results: Results, film: FilmInfo) -> str:
-    """What the columns of the takedown table mean, and how many frames were compared."""
+    """Explain the columns of the takedown table, and how many frames were compared."""
     found = [r.takedown for r in results.records if r.evaluated_on == film.name and r.takedown]
     comparable = max((one.comparable for one in found), default=0)
     every = max((one.frame_step for one in found), default=1)
@@ -400,7 +400,7 @@ def _takedown_share(name: str) -> Callable[[ResultRow], str]:
 
 
 def _dash_if_scored(row: ResultRow, text: str) -> str:
-    """A dash, not `n/a`, for a share of nothing, such as of no matches."""
+    """Replace `n/a` by a dash if the row was scored but the share is undefined (0 of 0)."""
     scored = any(record.takedown for record in row.records)
     return numbers.NOT_APPLICABLE if scored and text == numbers.NOT_AVAILABLE else text
 

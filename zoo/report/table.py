@@ -1,6 +1,6 @@
-"""Tables: columns, rows, notes and the formats of cells, all plain text until they are rendered.
+"""Tables: columns, rows, notes and cell formats, in plain text until a table is rendered.
 
-`to_markdown` renders one for the report, `FittingTable` for a terminal.
+`to_markdown` renders a table for the report, `FittingTable` for a terminal.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from zoo.report.ranking import SIMILAR_BYTES, Ranking, best_rows, size_classes
 
 REASON_LENGTH = 160
 WAIVED = "†"
-"""Marks a model that breaks promises of the contract on purpose."""
+"""Marks a model that breaks promises of the model contract on purpose."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A number or a placeholder, on several lines if it has a spread."""
+    """The text of a cell: a number or a placeholder; a spread is on a second line."""
 
     text: str
     best: bool = False
@@ -45,13 +45,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A model or a reference."""
+    """A table row: a model or a reference."""
 
     name: str
     role: str
     cells: tuple[Cell, ...]
     note: str = ""
-    """What a reader must know about this row, such as why it failed."""
+    """A remark that readers of the row need, such as why it failed."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, and the text under it for each row."""
+    """A heading, and a function that writes the cell of a row."""
 
     heading: tuple[str, ...]
     text: Callable[[ResultRow], str]
@@ -79,7 +79,7 @@ def build_table(
     films: Sequence[FilmInfo],
     notes: Sequence[str] = (),
 ) -> Table:
-    """Fill in the cells; a row whose runs all failed has dashes, and the reason as a note."""
+    """Build a table; a row whose runs all failed gets dashes and the reason as a note."""
     best = [
         best_rows([row for row in rows if _comparable(row, films, column.best)], column.best)
         if column.best
@@ -100,7 +100,7 @@ def build_table(
 
 
 def display_name(row: ResultRow) -> str:
-    """A row's name with its role, unless it is a model, and the mark of those with waivers."""
+    """A row's name, with the role of a reference or codec and the mark of a row with waivers."""
     name = f"{row.name} {WAIVED}" if waivers(row) else row.name
     if row.role == "model":
         return name
@@ -108,12 +108,12 @@ def display_name(row: ResultRow) -> str:
 
 
 def waivers(row: ResultRow) -> dict[str, str]:
-    """Why a row breaks promises of the contract on purpose, by the name of the check."""
+    """The reasons why a row breaks promises of the model contract, by name of the check."""
     return {check: why for record in row.records for check, why in (record.waivers or {}).items()}
 
 
 def waiver_notes(rows: Iterable[ResultRow]) -> list[str]:
-    """What the mark beside a name means: a sentence for each row that has it."""
+    """Explain the mark of waivers: a sentence for each row that has it."""
     notes = []
     for row in rows:
         broken = [f"{one_line(c, 80)} ({one_line(why, 200)})" for c, why in waivers(row).items()]
@@ -127,12 +127,12 @@ def waiver_notes(rows: Iterable[ResultRow]) -> list[str]:
 
 
 def bytes_column() -> Column:
-    """Bytes per frame, without which no quality means anything."""
+    """The column of bytes per frame, which every table of quality has."""
     return Column(("bytes per frame:", "quantised / coded"), bytes_text)
 
 
 def bytes_text(row: ResultRow) -> str:
-    """Bytes per frame, quantised and after lossless coding; a codec has only the latter."""
+    """Bytes per frame, quantised and after lossless coding; for a codec only the second."""
     if not row.records:
         return numbers.NOT_APPLICABLE
     quantised = mean_value(row, quantised_bytes_per_frame)
@@ -145,9 +145,9 @@ def _bytes(value: float | None) -> str:
 
 
 def bytes_relative_to(row: ResultRow, other: ResultRow) -> str:
-    """How a row's bytes per frame compare with another's; empty where they are about the same.
+    """Compare a row's bytes per frame with another's; empty if they are about the same.
 
-    `6.8 times the bytes of fsq`, or `15% of the bytes of ae`.
+    Such as `6.8 times the bytes of fsq` or `15% of the bytes of ae`.
     """
     size, other_size = (mean_value(one, bytes_per_frame) for one in (row, other))
     if not size or not other_size or 1 / SIMILAR_BYTES <= size / other_size <= SIMILAR_BYTES:
@@ -158,19 +158,19 @@ def bytes_relative_to(row: ResultRow, other: ResultRow) -> str:
 
 
 def several_sizes(rows: Iterable[ResultRow]) -> bool:
-    """Whether the rows are of more than one size class."""
+    """Whether the rows fall into more than one size class (see `size_classes`)."""
     sizes = {row.name: mean_value(row, bytes_per_frame) for row in rows}
     return len(set(size_classes({name: size for name, size in sizes.items() if size}).values())) > 1
 
 
 def _comparable(row: ResultRow, films: Sequence[FilmInfo], rank: Ranking | None) -> bool:
-    """Whether a row can be the best: it finished every film, and saw no held-out frames."""
+    """Whether a row can be the best: it finished every film and did not see these frames."""
     held_out = rank is not None and rank.part == "held_out"
     return len(row.films) == len(films) and not (held_out and row.codec)
 
 
 def failure_note(row: ResultRow, films: Sequence[FilmInfo]) -> str:
-    """Why runs of a row are missing from its numbers; empty if none are."""
+    """State which runs a row lacks, and why; empty if none."""
     if not row.failed:
         missing = len(films) - len(row.films)
         return f"{len(row.films)} of {len(films)} films" if missing else ""
@@ -194,7 +194,7 @@ def with_spread(
 
 
 def percentage(value: Value | None) -> str:
-    """Write a share of 1 in percent: `28%`, `± 0.4%`."""
+    """Write a fraction in percent: `28%`, `± 0.4%`."""
     return with_spread(value, numbers.percent, lambda spread: f"{numbers.spread(100 * spread, 0)}%")
 
 
@@ -208,21 +208,21 @@ def fixed_value(value: Value | None, digits: int) -> str:
 
 
 def inline(text: str) -> str:
-    """A value and its spread on one line: `24.13 ± 0.05`."""
+    """Put a value and its spread on one line: `24.13 ± 0.05`."""
     return text.replace("\n", " ")
 
 
 def value_with_unit(value: Value, rank: Ranking) -> str:
-    """Write a value in a sentence: `24.13 ± 0.05 dB`."""
+    """Write a value for a sentence: `24.13 ± 0.05 dB`."""
     return inline(fixed_value(value, rank.metric.digits)) + rank.unit
 
 
 def value_at_bytes(
     row: ResultRow, value: Value, rank: Ranking, best: ResultRow | None = None
 ) -> str:
-    """A value with its bytes: `0.371 ± 0.001 at 10.1 bytes per frame`.
+    """Write a value with its bytes: `0.371 ± 0.001 at 10.1 bytes per frame`.
 
-    For a row compared with the best model, bytes that differ are compared too.
+    With `best`, the row's bytes are compared with those of this model, if they differ.
     """
     size = mean_value(row, bytes_per_frame)
     cost = "" if size is None else f" at {numbers.significant(size)} bytes per frame"
@@ -231,18 +231,18 @@ def value_at_bytes(
 
 
 def bracketed(text: str, row: ResultRow, part: Part) -> str:
-    """Put a codec's number on held-out frames in brackets: it coded these frames too."""
+    """Put a codec's number on held-out frames in brackets, because it coded these frames."""
     return f"({text})" if row.codec and part == "held_out" else text
 
 
 def pair(first: str, second: str) -> str:
-    """Two numbers of one cell, one above the other; a single dash where neither applies."""
+    """Put two numbers in a cell, one above the other; a single dash if neither applies."""
     neither = first == second == numbers.NOT_APPLICABLE
     return first if neither else f"{first} /\n{second}"
 
 
 def dash_for_codec(row: ResultRow, text: str) -> str:
-    """A dash for a codec, which has no latent per frame, no weights and no decoder of its own."""
+    """The text, or a dash for a codec, which has no latents, weights or decoder of its own."""
     return numbers.NOT_APPLICABLE if row.codec else text
 
 
@@ -278,7 +278,7 @@ def machine_columns(results: Results) -> list[Column]:
 
 
 def to_markdown(content: Table) -> Markdown:
-    """Render a table: the first column to the left, numbers to the right, the best ones bold."""
+    """Render a table: names left-aligned, numbers right-aligned, the best ones bold."""
     if not content.rows:
         return Markdown("")
     headings = ["<br>".join(escape(line) for line in column) for column in content.columns]
@@ -301,16 +301,16 @@ def _cell(cell: Cell) -> str:
 
 
 NAME_WIDTHS = (30, 14)
-"""Letters after which names are wrapped, and after which they are in a narrow terminal."""
+"""Characters after which names are wrapped, usually and in a narrow terminal."""
 LEAST_COLUMNS = 3
-"""The names, the bytes and the first metric, which stay whatever the width."""
+"""Columns that are never left out: the names, the bytes and the first metric."""
 
 
 @dataclass(frozen=True)
 class FittingTable:
-    """A table for Rich, which leaves out columns from the right if the terminal is too narrow.
+    """A table for Rich, without its rightmost columns if the terminal is too narrow.
 
-    If not even the first ones fit, their numbers are below the names.
+    If even `LEAST_COLUMNS` do not fit, their numbers are listed below the names.
     """
 
     content: Table
@@ -321,7 +321,7 @@ class FittingTable:
         def fits(table: RichTable) -> bool:
             return Measurement.get(console, wide, table).maximum <= options.max_width
 
-        # In a pipe or a file, names are on one line, so that they can be searched for.
+        # In a pipe or a file, names stay on one line, so that they can be searched for.
         usual, narrow = NAME_WIDTHS if console.is_terminal else (None, None)
         most = len(self.content.columns)
         least = min(LEAST_COLUMNS, most)
@@ -343,7 +343,7 @@ class FittingTable:
             yield Text(note, style="dim")
 
     def _stacked(self, count: int) -> Text:
-        """A row's name, and a line for each number, which a terminal may wrap."""
+        """Each row's name, followed by a line per number, which a terminal may wrap."""
         lines = []
         for row in self.content.rows:
             lines.append(row.name)
@@ -353,7 +353,7 @@ class FittingTable:
         return Text("\n".join(lines), overflow="fold")
 
     def _grid(self, count: int, gap: int, name_width: int | None) -> RichTable:
-        # `Text` throughout: a model's name in square brackets is not markup.
+        # `Text` throughout, so that square brackets in a model's name are not taken for markup.
         table = RichTable(box=SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False)
         for index, heading in enumerate(self.content.columns[:count]):
             table.add_column(
@@ -364,7 +364,7 @@ class FittingTable:
             )
         for row in self.content.rows:
             shown = row.cells[: count - 1]
-            # Numbers are beside the name, spreads below: only headings are aligned to the bottom.
+            # Numbers are on the line of the name, spreads below: only headings are bottom-aligned.
             folded = textwrap.fill(row.name, name_width) if name_width else row.name
             lines = max(text.count("\n") for text in (folded, *(cell.text for cell in shown)))
             name = _padded(folded, lines)
@@ -380,10 +380,10 @@ def _numbers_text(cell: Cell, lines: int) -> Text:
 
 
 def _padded(text: str, lines: int) -> Text:
-    """Text with this many line breaks, so that the cells of a row begin at the same height."""
+    """Pad text to this many line breaks, so that a row's cells begin at the same height."""
     return Text(text + "\n" * (lines - text.count("\n")))
 
 
 def _upright(heading: str) -> str:
-    """A heading with one word per line, its arrow beside the last, for a narrow terminal."""
+    """Put each word of a heading on its own line, and an arrow after the last word."""
     return re.sub(r" (?:/ )?(?![↑↓])", "\n", heading)

@@ -1,12 +1,12 @@
-"""Whether training on these films is worth it, beside a pretrained network and beside a codec.
+"""Whether training on these films is worth it, compared with pretrained networks and codecs.
 
-A pretrained reference has a latent of its own size, often a thousand times as large as those of the
-models, so every sentence says at how many bytes.
+The latents of a pretrained reference are often a thousand times as large as those of the models, so
+every sentence states the bytes.
 
-Beside a codec a model's decoder counts. It is needed once per film, so there is a length of film
-beyond which the model takes fewer bytes. The rate of a codec at a model's quality is interpolated
-between its points; beyond them it is known only to be higher or lower, and the length only to lie
-within bounds.
+In the comparison with a codec, a model's decoder counts. It is stored once per film, so the model
+takes fewer bytes beyond a certain length of film. The codec's rate at the model's quality is
+interpolated between its measured points. Outside their range, the rate is only known to be higher
+or lower, so the length is given as bounds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from zoo.report.table import mean_value, value_at_bytes
 
 
 def is_pretrained(row: ResultRow) -> bool:
-    """Whether a reference learned nothing from the films."""
+    """Whether a reference was pretrained, so that it learned nothing from the films."""
     return any(record.pretrained for record in row.records)
 
 
@@ -37,7 +37,7 @@ def worth_of_training(
     references: Sequence[ResultRow],
     ranks: Sequence[Ranking],
 ) -> list[str]:
-    """A sentence for each pretrained reference, by every metric: is training worth it?"""
+    """For each pretrained reference, a sentence on whether training is worth it, by metric."""
     films = one_line(results.films[0].name, 60) if len(results.films) == 1 else "these films"
     sentences = []
     for row in filter(is_pretrained, references):
@@ -77,16 +77,16 @@ def _verdict(
 
 @dataclass(frozen=True)
 class Bounds:
-    """Between which two values a number is; both are infinite where there is none."""
+    """Bounds on a number; both are infinite if no number exists."""
 
     lowest: float
     highest: float
 
 
 def film_lengths(results: Results, film: FilmInfo) -> list[str]:
-    """For each model with a decoder, the length of film beyond which it pays against each codec.
+    """State the film length beyond which each model and its decoder beat each codec in bytes.
 
-    The first sentence says what the others are about; none where there is nothing to compare.
+    The first sentence introduces the others. Empty if there is nothing to compare.
     """
     metric = rate_metrics(results)[0] if rate_metrics(results) else None
     found = curves(results, film, metric) if metric else []
@@ -113,7 +113,7 @@ def film_lengths(results: Results, film: FilmInfo) -> list[str]:
 
 
 def _sentence(model: str, lengths: Mapping[str, str]) -> str:
-    """The lengths against each codec; one that is the same against all is said once."""
+    """State the length against each codec, or once if it is the same against all."""
     if len(lengths) > 1 and len(set(lengths.values())) == 1:
         (same,) = set(lengths.values())
         return f"{model}: {same}, against each of {numbers.listed([*lengths])}."
@@ -122,10 +122,10 @@ def _sentence(model: str, lengths: Mapping[str, str]) -> str:
 
 
 def pays_from(model: Curve, codec: Curve, frames: int, better: str) -> Bounds:
-    """The number of frames beyond which a model with its decoder beats an equal codec in bytes.
+    """Frames beyond which a model and its decoder take fewer bytes than an equally good codec.
 
-    `frames` are those over which the decoders in the curve are spread. The least of the model's
-    points counts: it can be stored in any of its sizes.
+    The curve's decoder bytes are spread over `frames` frames. The result is the lowest over the
+    model's points, because the model can be stored at any of its sizes.
     """
     found = [
         _frames_to_pay(point, codec_bytes(codec.front(better), point.value, better), frames)
@@ -135,7 +135,7 @@ def pays_from(model: Curve, codec: Curve, frames: int, better: str) -> Bounds:
 
 
 def codec_bytes(front: Sequence[CurvePoint], value: float, better: str) -> Bounds:
-    """Bytes per frame that a codec takes for a quality, from its points in ascending order."""
+    """Bytes per frame that a codec needs for a quality, from points in ascending order."""
     sign = -1.0 if better == "lower" else 1.0
     values = [sign * point.value for point in front]
     if sign * value < values[0]:

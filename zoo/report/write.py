@@ -1,4 +1,4 @@
-"""Writing a results folder: the records as JSON and CSV, the pictures, and the report itself."""
+"""Write a results folder: the records as JSON and CSV, the figures, and the report itself."""
 
 from __future__ import annotations
 
@@ -109,8 +109,8 @@ def write_report(results: Results, folder: Path) -> Path:
 
     Pictures and series that the records name are read below `folder`. The same records, pictures
     and plugins give the same report, byte for byte. The caller holds the folder's lock. Raises
-    BadInput, and keeps the earlier report, if the records contradict one another or name a file
-    elsewhere, or if a link is in the way.
+    BadInput, and keeps the earlier report, if the records contradict one another, if they name a
+    file outside `folder`, or if a link is in the way.
     """
     with new_report(folder) as new:
         build_report(results, folder, new)
@@ -121,8 +121,8 @@ def write_report(results: Results, folder: Path) -> Path:
 def build_report(results: Results, folder: Path, out: Path, gpu: Path | None = None) -> None:
     """Write a report into the folder `out`; pictures and series are read below `folder`.
 
-    Measurements on GPUs are in `gpu/` below the results folder `gpu`, or else below `folder`.
-    Raises BadInput as `write_report`.
+    GPU measurements are read from `gpu/` below the results folder `gpu`, or else below `folder`.
+    Raises BadInput like `write_report`.
     """
     check(results, folder)
     write_results(out / RESULTS, results)
@@ -177,7 +177,7 @@ def check(results: Results, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Heading:
-    """Part of a film's section, under its own heading."""
+    """A part of a film's section with its own heading."""
 
     heading: str
     blocks: tuple[Markdown, ...]
@@ -206,8 +206,8 @@ def film_section(
 ) -> FilmSection:
     """Write a film's section, and its pictures as `figures/<kind>-<stem>.<format>` in `out`.
 
-    Files that the records name are read below `folder`. `main` are the results at the one latent
-    size that most of the section shows.
+    Files that the records name are read below `folder`. `main` holds the results at the latent size
+    that most of the section shows.
     """
     parts = [
         Heading("Quality over time", tuple(_timeline(main, film, series, folder, out, stem))),
@@ -334,10 +334,10 @@ def render(
     plugin_sections: list[WrittenSection],
     missing_sections: list[str],
 ) -> str:
-    """Render the report from its sections: films, pictures across films (`trade`, `crossing`),
-    GPUs, and the sections of plugins with the reasons for missing ones.
+    """Render the report from its sections.
 
-    `main` are the results at the one latent size that is compared.
+    These are films, pictures across films (`trade`, `crossing`), GPUs and sections of plugins, with
+    reasons for missing ones. `main` holds the results at the latent size that is compared.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("zoo.report"),
@@ -404,7 +404,7 @@ def _across(results: Results) -> dict[str, Any]:
         "overlapping": overlapping,
         "counted": means_in_words(results),
         "sorted_by": f"{rank.metric.label}, {PART_NAMES[rank.part]}" if rank else None,
-        # Only stated where it is not the order that a reader expects.
+        # Only stated if the tables are not sorted by the usual metric.
         "fell_back": rank is not None and rank.metric.name != PERCEPTUAL,
         "across": to_markdown(across),
         "across_notes": across.notes,

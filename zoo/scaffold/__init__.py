@@ -1,6 +1,6 @@
-"""Write an installable plugin package: one thing that works, its entry point and its test.
+"""Write an installable plugin package: a working plugin, its entry point and its test.
 
-`examples/zoo-plugin-tiny` is what `zoo plugins new tiny` writes, from `templates`.
+`examples/zoo-plugin-tiny` is the output of `zoo plugins new tiny`, made from `templates`.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from zoo.plugins.registry import registry
 
 @dataclass(frozen=True)
 class Kind:
-    """What a new package begins as, and what the package's README says about it."""
+    """A kind of new package, with texts for the package's README."""
 
     thing: str
-    """What the package adds: a model, say, of whatever kind."""
+    """What the package adds, such as `model`."""
     template: str
-    """The template of its module, without its endings."""
+    """Name of the module's template, without suffixes."""
     what: str
-    """What the thing does at first, as a clause."""
+    """What the generated plugin does at first, as a clause."""
     commands: tuple[str, ...]
-    """What to try; {name} is the thing's name."""
+    """Commands to try; {name} is the plugin's name."""
     explained: str
-    """What those commands do."""
+    """What these commands do."""
     group: str
     """The group of its entry point."""
 
 
 def _kinds() -> dict[str, dict[str, Kind]]:
-    """The kinds of each thing, by their words on the command line, from `kinds.toml`."""
+    """Read `kinds.toml`: by what a package adds, its kinds by their words on the command line."""
     text = Path(__file__).with_name("kinds.toml").read_text(encoding="utf-8")
     return {
         thing: {
@@ -64,38 +64,38 @@ def _kinds() -> dict[str, dict[str, Kind]]:
 
 _KINDS = _kinds()
 MODELS: Mapping[str, Kind] = MappingProxyType(_KINDS["model"])
-"""What `zoo models new NAME --kind KIND` takes."""
+"""The kinds that `zoo models new NAME --kind KIND` accepts."""
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {thing: next(iter(kinds.values())) for thing, kinds in _KINDS.items()}
 )
-"""What `zoo plugins new NAME --kind KIND` takes: each thing, as the first of its kinds."""
+"""The kinds that `zoo plugins new NAME --kind KIND` accepts: the first of each thing."""
 
 
 def kind_of_model(word: str) -> Kind:
-    """The kind of model that a word of `zoo models new` names; BadInput if there is none."""
+    """Look up a kind of model for `zoo models new`; raises BadInput if it is unknown."""
     if word not in MODELS:
         raise BadInput(f"a model's kind is one of {', '.join(MODELS)}; not {word!r}")
     return MODELS[word]
 
 
 def kind_of_plugin(word: str) -> Kind:
-    """The kind of thing that a word of `zoo plugins new` names; BadInput if there is none."""
+    """Look up a kind of plugin for `zoo plugins new`; raises BadInput if it is unknown."""
     if word not in KINDS:
         raise BadInput(f"a plugin brings a {', '.join(KINDS)}; not {word!r}")
     return KINDS[word]
 
 
 def write_package(name: str, into: Path, kind: Kind) -> Path:
-    """Write the package of a new thing into a new folder below `into`, and return that folder.
+    """Write a new plugin package into a new folder below `into`, and return that folder.
 
-    For `tiny` the folder and the distribution are called `zoo-plugin-tiny`, the module
-    `zoo_plugin_tiny`. Raises BadInput, and writes nothing, if the name is not valid for a thing and
-    a module, if it is taken, or if the folder exists.
+    For `tiny`, the folder and the distribution are named `zoo-plugin-tiny`, the module
+    `zoo_plugin_tiny`. Raises BadInput, and writes nothing, if the name is not valid for a plugin
+    and a module, if it is taken, or if the folder exists.
     """
     thing = kind.thing
     _check_new(name, thing)
     distribution, module = f"zoo-plugin-{name.replace('_', '-')}", _module(name)
-    # A film's file lies beside its module, which only a package can have.
+    # A film plugin has a data file next to its module, so the module must be a package.
     code = f"{module}/__init__.py" if thing == "film" else f"{module}.py"
     texts = _rendered(
         {
@@ -125,7 +125,7 @@ def write_package(name: str, into: Path, kind: Kind) -> Path:
     check_writable(into, folder)
     if os.path.lexists(folder):
         raise BadInput(f"{folder} is there already")
-    # As a whole: a part of it would be in the way of the next try.
+    # Atomically, because a partial folder would block the next attempt.
     with replace_folder(folder) as new:
         for path, text in texts.items():
             (new / path).parent.mkdir(exist_ok=True)
@@ -136,13 +136,13 @@ def write_package(name: str, into: Path, kind: Kind) -> Path:
 
 
 def _rendered(files: Mapping[str, str], **values: object) -> dict[str, str]:
-    """The text of each file, from its template."""
+    """Render each file from its template."""
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("zoo.scaffold"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
-        # The output is not HTML, and what a user gave are names, which are checked.
+        # The output is not HTML, and user input is limited to names, which are checked.
         autoescape=False,
     )
     return {
@@ -151,7 +151,7 @@ def _rendered(files: Mapping[str, str], **values: object) -> dict[str, str]:
 
 
 def _write_film(path: Path) -> None:
-    """Two seconds of film to begin with."""
+    """Write two seconds of film as an example."""
     from zoo.conformance.fixtures import scene_as_film
     from zoo.reconstruct.video_writers import video_file
 
@@ -177,7 +177,7 @@ def _check_new(name: str, kind: str) -> None:
 
 
 def _owner(name: str, kind: str) -> str | None:
-    """The plugin that brings a thing of this kind and name already; None if there is none."""
+    """The plugin that already provides something of this kind and name; None if none does."""
     from zoo.report.plugin_sections import section_registry
 
     hooks = {"metric": "zoo_metrics", "film": "zoo_films", "section": "zoo_report_sections"}

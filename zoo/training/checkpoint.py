@@ -28,16 +28,16 @@ from zoo.training.step import TrainingStep
 FORMAT = "film-zoo checkpoint 4"
 
 _MOST_TIMES_MODEL, _MOST_BESIDE = 16, 64 << 20
-"""Limits on a checkpoint's bytes: model, EMA and two moments are four times the model."""
+"""A checkpoint may have 16 times the model's bytes plus 64 MiB; with Adam it has about 4 times."""
 _GROUP = "group"
-"""Begins the part of a name that is the number of an optimiser's group, and not of a parameter."""
+"""Prefix of the number of an optimiser's group in tensor names; parameters' numbers have none."""
 _NAMED = 3
-"""Tensors that a message names."""
+"""The most tensors that an error message names."""
 
 
 @dataclass
 class Progress:
-    """How far a training is: plain numbers, saved beside the tensors."""
+    """The progress of a training: plain numbers, saved with the tensors."""
 
     step: int = 0
     seconds: float = 0.0
@@ -46,7 +46,7 @@ class Progress:
 
 
 def save_weights(path: Path, model: Autoencoder) -> None:
-    """Write the parameters and buffers to keep, atomically."""
+    """Write the parameters and buffers that inference needs, atomically."""
     # Copied, since tensors of a model may share memory.
     kept = inference_state(model).items()
     _save(path, {k: t.detach().to("cpu", copy=True).contiguous() for k, t in kept}, {})
@@ -99,7 +99,7 @@ class CheckpointWriter:
     def begin(self, progress: Progress, step: TrainingStep) -> None:
         """Copy weights, EMA, optimisers, progress and losses, and begin to write them.
 
-        Call `wait` first: the copies that are being written are reused.
+        Call `wait` first: this overwrites the copies that may still be being written.
         """
         assert self._writing is None
         tensors, plain = _state_of(step)

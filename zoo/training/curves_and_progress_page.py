@@ -1,9 +1,9 @@
 """A run's learning curves: the picture `curves.png`, and the page `progress.html` while it trains.
 
-One panel per player has a line per loss term, another what the model logs beside its losses; the
-scores of a few frames have a panel per metric. The page also shows previews and scores. It opens
-from disk, without a server, a network or a script, and loads itself again every few seconds until
-the training has ended.
+Each player has a panel with a line per loss term, and one for the values that the model logs in
+addition; the scores of a few frames have a panel per metric. The page also shows previews and
+scores. It opens from disk, needs no server, network or script, and reloads itself every few seconds
+until the training has ended.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ CURVES = "curves.png"
 LINES = ("#8fb8de", "#f2a65a", "#9ad08f", "#e58fb1", "#c9b1f0", "#e8d76b", "#7fd3d0", "#d99a7c")
 DASHES = ("-", "--", ":")
 FIGURE_WIDTH, PANEL_HEIGHT, REST_HEIGHT = 9.0, 2.5, 0.75
-"""Inches, at 100 dots an inch."""
+"""In inches, at 100 dots per inch."""
 LABEL_SIZE = 9
 LABEL_GAP = 0.095
-"""Of a panel's height."""
+"""The least distance between two labels, as a share of a panel's height."""
 LONGEST_LABEL, LONGEST_TITLE = 28, 60
 TICKS_PER_DECADE = (
     (0.6, (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)),
     (1.3, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)),
     (3.0, (1.0, 3.0)),
 )
-"""Tick multiples of a logarithmic axis that spans fewer decades than the first number."""
+"""(decades, tick multiples for a logarithmic axis that spans fewer decades)."""
 
 Styles = Mapping[str, tuple[str, str]]
 """Colour and dashes by term."""
@@ -68,7 +68,7 @@ class Panel:
 
 
 def panels_of(entries: Sequence[LogEntry]) -> list[Panel]:
-    """The plots of a log: of losses, of what is logged beside them, and of scores."""
+    """Make the panels of a log: losses, values logged in addition to them, and scores."""
     losses: dict[str, Panel] = {}
     logged: dict[str, Panel] = {}
     scores: dict[str, Panel] = {}
@@ -222,9 +222,9 @@ def spread_labels(heights: list[float], gap: float) -> list[float]:
 PAGE = "progress.html"
 REFRESH_SECONDS = 5
 WIDTH, HEIGHT = 900, 200
-"""Of a panel, in pixels."""
+"""The size of a panel in pixels."""
 MOST_POINTS = 450
-"""Of a line."""
+"""The most points of a line."""
 
 STYLE = f"""
 body {{ margin: 0 auto; padding: 24px; max-width: {WIDTH}px; background: {GROUND};
@@ -294,7 +294,7 @@ class Line:
     name: str
     colour: int
     points: str
-    """As an SVG polyline has them."""
+    """In the syntax of an SVG polyline."""
     last: str
 
 
@@ -335,7 +335,7 @@ def write_progress_page(
             for part, values in sorted((scored.values if scored else {}).items())
         ],
         scored=f", at step {scored.step:,}" if scored else "",
-        # Another address for each picture: a browser would show the one that it has.
+        # A new address for each picture: a browser would show the one in its cache.
         picture=scored.step if scored and folder.preview.exists() else None,
         plots=[_plot(panel) for panel in panels_of(entries)],
         frames=whole(last.frames if last else 0),
@@ -348,7 +348,7 @@ def write_progress_page(
 
 
 def _facts(last: LogEntry | None, share: float) -> str:
-    """How far it is, and how long it will take."""
+    """Describe how far a training is and how long it will still take."""
     if last is None:
         return f"{share:.1%}"
     text = f"{share:.1%}: step {last.step:,} after {duration(last.seconds)}"

@@ -42,17 +42,17 @@ from zoo.training.weight_rounding import round_weights, trained_matrices
 CALIBRATION_BATCHES = 16
 """Batches of training frames given to `Autoencoder.calibrate` after training."""
 SECONDS_BETWEEN_REPORTS = 10.0
-"""At most, if steps are slow."""
+"""The longest time between reports, even if steps are slow."""
 
 Callback = Callable[[TrainingEvent], None]
 
 
 def ignore_event(_: TrainingEvent) -> None:
-    """A callback that does nothing."""
+    """Do nothing: the default callback."""
 
 
 def call_all(*callbacks: Callback) -> Callback:
-    """One callback that calls several in order."""
+    """Return a callback that calls several in order."""
 
     def call(event: TrainingEvent) -> None:
         for callback in callbacks:
@@ -69,8 +69,8 @@ def following(
 ) -> Iterator[Callback]:
     """Yield a callback that passes events on to callbacks of plugins, made for this run.
 
-    One that fails is reported to `notify` and gets no more events: a training does not end because
-    another program does. Raises BadInput if one cannot be used.
+    A callback that fails is reported to `notify` and gets no more events, and the training goes on.
+    Raises BadInput if a callback cannot be used.
     """
     active = [kind(run) for kind in kinds]
 
@@ -109,7 +109,7 @@ def train(
     """Train until the budget is used up, from the last checkpoint if there is one.
 
     Checkpoints are written every `checkpoint_every` steps, or by the clock if that is None. With
-    `measure_peak` the device's peak is measured first, and events say what share of it is reached.
+    `measure_peak` the device's peak is measured first, and events report the share of it reached.
     A model that starts from `initial_weights` is not prepared. Saves and raises Interrupted on
     `stop` or a signal; raises ZooError if a loss is not finite or memory runs out.
     """
@@ -158,7 +158,7 @@ def train(
     progress = Progress()
     if folder.checkpoint.exists():
         progress = load_checkpoint(folder.checkpoint, step)
-    # Steps that the checkpoint has not reported yet are reported again.
+    # Losses that the checkpoint still holds were not reported when it was saved: report them again.
     reported = step.loss_averager.steps[0] if step.loss_averager.steps else progress.step
     log = RunLog(folder.log, keep_up_to_step=reported)
     started_from = initial_weights.run if initial_weights else None
@@ -253,7 +253,7 @@ def train(
 
 
 def _frames_taken(model: Autoencoder, film: Film) -> int:
-    """The number of training frames the model takes; raises ZooError if there are fewer."""
+    """Return how many training frames the model takes; raises ZooError if there are fewer."""
     seen = len(film.split.seen)
     given = model.frames_taken(seen)
     try:

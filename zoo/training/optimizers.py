@@ -1,7 +1,7 @@
 """Optimisers, one per player: each moves its parameters by the gradient of its own loss alone.
 
 All gradients are taken at the same point, before any player moves. A model cannot break this rule,
-because it never touches an optimiser. In 16-bit training their losses are scaled.
+because it never touches an optimiser. In 16-bit training, losses are scaled.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Player:
             **{key: value for key, value in declared.items() if value is not None},
         )
         self.base_rates: list[float] = [group["lr"] for group in self.optimizer.param_groups]
-        """The learning rate of each group that the schedule scales."""
+        """The learning rate of each group, before the schedule scales it."""
         self.can_skip_steps = fused
         self._declared_groups = [dict(group) for group in self.optimizer.param_groups]
 
     def counters(self) -> dict[tuple[int, str], Any]:
-        """What the optimiser has changed in its groups beside learning rates, such as a step count.
+        """Return what the optimiser changed in its groups except learning rates, e.g. a step count.
 
-        By the number of the group and name. Most optimisers change nothing there.
+        Keys are (number of the group, name). Most optimisers change nothing there.
         """
         return {
             (number, key): value
@@ -70,7 +70,7 @@ class Player:
         }
 
     def check_state(self, model: str) -> None:
-        """Raise BrokenContract if the optimiser keeps what a checkpoint cannot hold."""
+        """Raise BrokenContract if the optimiser's state has values that no checkpoint can hold."""
         kept = [each for state in self.optimizer.state.values() for each in state.items()]
         for key, value in [*kept, *((key, v) for (_, key), v in self.counters().items())]:
             if not isinstance(value, Tensor | bool | int | float | str | None):
@@ -123,7 +123,7 @@ class Players:
         recipe: Recipe | None = None,
         loss_scale: LossScale | None = None,
     ) -> None:
-        """`loss_scale` is that of 16-bit training; its steps may be skipped.
+        """`loss_scale` is for 16-bit training, in which steps may be skipped.
 
         Raises BrokenContract if the model's players or their optimisers break the contract, and
         BadInput if steps may be skipped and an optimiser cannot skip them.
@@ -175,7 +175,7 @@ class Players:
                     )
 
     def check_states(self) -> None:
-        """Raise BrokenContract if an optimiser, after a step, keeps what no checkpoint holds."""
+        """Raise BrokenContract if, after a step, a checkpoint cannot hold an optimiser's state."""
         for player in self.players:
             player.check_state(self.model.name)
 
@@ -183,8 +183,8 @@ class Players:
         """The gradients of each player's own loss with respect to its own parameters.
 
         Players with the very same `Loss` share one backward pass. A parameter that its player's
-        loss does not reach gets zeros. In 16-bit training they are
-        scaled until `move` undoes it. Raises BrokenContract as `check` does.
+        loss does not reach gets zeros. In 16-bit training gradients are scaled until `move` undoes
+        that. Raises BrokenContract as `check` does.
         """
         self.check(losses)
         # Players that share a loss, such as an encoder and a decoder, share its backward pass.
@@ -226,7 +226,7 @@ class Players:
     ) -> None:
         """Move every player along its gradients, unless its `active` is false.
 
-        In 16-bit training a player also rests if its gradients overflowed.
+        In 16-bit training a player also skips the step if its gradients overflowed.
         """
         finite = []
         for player in self.players:
@@ -309,9 +309,9 @@ LARGEST_SCALE = 2.0**24
 class LossScale:
     """The scale of losses in 16-bit training: a power of two on the device, adapted there.
 
-    float16 holds nothing below 6e-8, where many gradients lie. So losses are multiplied by a large
-    number before the backward pass, and gradients divided by it after. A step whose gradients
-    overflow is skipped and halves the number; after many steps without one it doubles.
+    float16 holds nothing below 6e-8, but many gradients are smaller. So losses are multiplied by
+    the scale before the backward pass, and gradients divided by it after. A step whose gradients
+    overflow is skipped and halves the scale; many steps in a row without an overflow double it.
     """
 
     def __init__(self, device: torch.device) -> None:

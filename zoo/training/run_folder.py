@@ -46,7 +46,7 @@ from zoo.base.untrusted_files import check_regular, parse_json, read_json
 from zoo.base.workspace import Workspace
 
 LONGEST_LINE = 1 << 20
-"""Bytes of a line in a log; ours have some hundreds."""
+"""The most bytes of a line in a log; those that film-zoo writes have a few hundred."""
 MOST_ENTRIES = 50_000
 
 RunState = Literal["new", "training", "interrupted", "finished"]
@@ -134,8 +134,8 @@ class RunFile(pydantic.BaseModel):
     film_on_device: bool | None = None
     """Whether all training frames were on the GPU, or loaded batch by batch; null if unknown."""
     score: dict[str, dict[str, float]] | None = None
-    """Scores of a few fixed frames with the final weights, by part (`held_out`, `seen`, and
-    `mean_frame`: the mean of training frames in place of each) and metric; null before."""
+    """Scores of a few fixed frames with the final weights, by part and metric; null before. Parts
+    are `held_out`, `seen` and `mean_frame`, which scores the mean frame in place of the model."""
 
 
 @dataclass(frozen=True)
@@ -188,17 +188,17 @@ class RunFolder:
         return confined(self.path / "evaluation" / film, self.path)
 
     def to_train(self, overwrite: bool) -> RunFolder:
-        """The folder to train in: to `overwrite` a run that is there, a hidden one inside it.
+        """Return the folder to train in: a hidden one inside this, to `overwrite` an existing run.
 
-        So an earlier run stays until its replacement is whole, which `replace` puts in its place.
-        Raises BadInput if it is a link.
+        The earlier run stays until its replacement is complete and `replace` puts it in place.
+        Raises BadInput if the hidden folder is a link.
         """
         if not overwrite or not self.file.exists():
             return self
         return RunFolder(confined(self.path / ".replacement", self.path))
 
     def replace(self, replacement: RunFolder) -> None:
-        """Make a replacement the run, with nothing of the earlier; the caller holds the lock."""
+        """Replace the whole run by `replacement`; the caller holds the lock."""
         with replace_folder(self.path) as new:
             shutil.copytree(
                 replacement.path, new, symlinks=True, copy_function=link_or_copy, dirs_exist_ok=True
@@ -278,18 +278,18 @@ class LogEntry:
     frames: int
     seconds: float
     losses: Mapping[str, Mapping[str, float]]
-    """Means since the line before, by player and term."""
+    """Means since the previous line, by player and term."""
     logged: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Means of what the model logs beside its losses, by player and name."""
     score: Score | None = None
-    """The score of a few frames, if there was one since the line before."""
+    """The score of a few frames, if there was one since the previous line."""
 
 
 def read_log(path: Path) -> list[LogEntry]:
     """Read a `log.jsonl`; skips a last line that is cut short or still being written.
 
-    Of a very long log evenly spaced lines are read. A missing file is an empty log. Raises BadInput
-    if a line is damaged.
+    If a log is very long, evenly spaced lines are read. A missing file is an empty log. Raises
+    BadInput if a line is damaged.
     """
     entries: list[LogEntry] = []
     every = 1

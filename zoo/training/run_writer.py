@@ -24,10 +24,10 @@ from zoo.training.validation import SECONDS_BEFORE_LPIPS, OverfittingMonitor, Sc
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 SECONDS_BETWEEN_PREVIEWS = 15.0
-"""At least; more where they would take more than `LARGEST_SHARE` of the time."""
+"""The shortest time between previews, longer if they would exceed `LARGEST_SHARE`."""
 SECONDS_BETWEEN_PAGES = 5.0
 LARGEST_SHARE = 0.01
-"""Of the training time for checkpoints, as much again for previews, and for the page."""
+"""The most training time, as a share, for each of checkpoints, previews and the page."""
 
 
 class Throttle:
@@ -103,7 +103,7 @@ class RunWriter:
         if not self.writes:
             return
         # Plotting takes about half a second, too long to repeat during training. When training has
-        # finished, run.json comes last; when it was interrupted, somebody waits for run.json.
+        # finished, run.json comes last; when interrupted, first, because somebody waits for it.
         if state == "finished":
             plot_curves(self.folder.log, self.folder.path / CURVES)
             self.write_page(state, 1.0)

@@ -67,7 +67,7 @@ class Run:
 
     @property
     def bundled(self) -> bool:
-        """Whether it came with film-zoo: it lies outside of `runs/`, and stays as it is."""
+        """Whether it came with film-zoo: it is outside of `runs/` and never changed."""
         return self.folder.path.parent == BUNDLED
 
     @property
@@ -231,7 +231,7 @@ def _holds_run(folder: Path) -> bool:
 
 
 def _holds_nothing(folder: Path) -> bool:
-    """Whether there is no more than a free lock, as a training that was refused leaves it."""
+    """Whether a folder holds at most a free lock, as a refused training leaves behind."""
     try:
         locks = all(is_lock(path) for path in folder.iterdir())
     except OSError:  # reported when it is listed
@@ -317,7 +317,7 @@ def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _relative_name(root: Path, name: str) -> str:
-    """The name below `root` if `name` is a path that leads there, else `name`."""
+    """Return the name below `root` if `name` is a path into it, else `name`."""
     if "\0" in name:  # not allowed in paths
         return name
     # First as written, for a run that is itself a link; then with all links resolved.

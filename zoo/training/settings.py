@@ -45,7 +45,7 @@ class Settings:
     compile: CompileMode = "none"
     options: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that the user made to every model's recipe."""
+    """The user's changes to every model's recipe."""
     batch_given: bool = False
     """Whether the user set the batch size, which then overrides a model's recipe."""
     precision_given: bool = False

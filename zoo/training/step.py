@@ -246,7 +246,7 @@ class LossAverager:
 
 
 def _refuse_other(found: Set[tuple[str, str]], known: Set[tuple[str, str]], step: int) -> NoReturn:
-    """Raise BrokenContract about loss terms, or logged values, that are not those of all steps."""
+    """Raise BrokenContract about loss terms or logged values that differ from earlier steps."""
     sides = {"new": found - known, "missing": known - found}
     said = "; ".join(
         f"{', '.join(sorted('.'.join(name) for name in names))} is {what}"
@@ -262,9 +262,9 @@ def _refuse_other(found: Set[tuple[str, str]], known: Set[tuple[str, str]], step
 def compile_modules(model: Autoencoder, mode: CompileMode) -> None:
     """Compile each of the model's top modules in place, unless `mode` is `none`.
 
-    Encoder, decoder and discriminator are compiled separately, and what `losses` does between them
-    is not compiled: a player's backward pass then runs only through the modules it needs. Results
-    are the same up to rounding. Compilation happens once, in the first step, since all batches have
+    Encoder, decoder and discriminator are compiled separately, and the code of `losses` between
+    them is not: a player's backward pass then runs only through the modules it needs. Results are
+    the same up to rounding. Compilation happens once, in the first step, since all batches have
     one size. Copies of the model are not compiled.
     """
     if mode == "none":
@@ -355,7 +355,7 @@ class WeightEMA:
 
 
 def ema_decay(share: float, steps: int | None) -> float:
-    """The decay whose memory is a share of so many steps; 0 keeps the last weights."""
+    """Return the decay of an EMA over this share of the steps; 0 keeps the last weights."""
     if not share:
         return 0.0
     return min(LARGEST_EMA_DECAY, math.exp(-1 / max(1.0, share * (steps or 20_000))))

@@ -31,7 +31,7 @@ from zoo.training.step import TrainingStep
 
 MATRIX_SIDE = {"cuda": 8192, "cpu": 1024}
 PRODUCTS_PER_BLOCK = {"cuda": 20, "cpu": 1}
-"""On a GPU a single product would time its launch."""
+"""On a GPU, timing a single product would measure its launch."""
 FEWEST_BLOCKS = 3
 SECONDS = 0.25
 FRAMES_COUNTED = 2
@@ -195,9 +195,9 @@ def keep_freed_memory() -> bool:
 
 
 def gpu_memory_used(device: torch.device, batch: int) -> str | None:
-    """How much of a GPU's memory this process took at most, in words; None on a CPU.
+    """Describe how much of a GPU's memory this process took at most; None on a CPU.
 
-    Where three quarters were left, it says that a larger batch fits: kernels on small batches leave
+    If three quarters are left, it says that a larger batch fits: kernels on small batches leave
     most of a large GPU idle.
     """
     if device.type != "cuda":
@@ -222,7 +222,7 @@ def out_of_memory(step: TrainingStep, batch: Batch) -> str:
 
 
 def batch_that_fits(step: TrainingStep, whole: Batch) -> int | None:
-    """Samples in the largest half, quarter, ... of a batch for which `step` fits; None if none.
+    """Return the samples of the largest half, quarter, ... of a batch that fits; None if none.
 
     The step is training's own, with its precision and its optimiser's moments.
     """

@@ -48,8 +48,8 @@ def ensure_trained(
     """Return the finished run of `config`; trains or resumes it if needed.
 
     `overwrite` trains again; an earlier run is replaced when the new one is finished.
-    `measure_peak` is passed to `train`. A run that another process is training is waited for, so
-    nothing is trained twice.
+    `measure_peak` is passed to `train`. If another process is training the run, this waits for
+    that process, so nothing is trained twice.
     """
     folder = RunFolder.of(workspace, config)
 
@@ -95,7 +95,7 @@ def ensure_trained(
                 broadcast_from_rank_zero(shared, device, config.precision, config.batch)
             if needed:
                 make(making)
-            # A process killed right after the final run.json leaves it behind.
+            # A process killed right after the final run.json leaves the checkpoint behind.
             making.checkpoint.unlink(missing_ok=True)
             if making != folder:
                 folder.replace(making)
@@ -135,9 +135,9 @@ def score_references(
 ) -> dict[str, Mapping[str, Values] | str]:
     """Score the fitted references on the frames that a training of `architecture` is scored on.
 
-    By name: means by part and metric, or the reason why there are none. A reference that was
-    fitted to these frames before is loaded, and any other is fitted, after a call of `on_fit`; its
-    run is the one that a comparison would look for. `metrics` are those of the training's score.
+    Returns, by name, means by part and metric, or the reason why there are none. A reference fitted
+    to these frames before is loaded; any other is fitted, after a call of `on_fit`, in the run that
+    a comparison would look for. `metrics` are those of the training's score.
     """
     scorer = Scorer(film, Sampling.of(architecture), settings.device)
     if PERCEPTUAL in metrics:
@@ -161,7 +161,7 @@ def score_references(
         except Interrupted:
             raise
         except Exception as error:
-            # A reference that cannot be fitted costs its own line; the training is done.
+            # If a reference cannot be fitted, only its own line is lost: the training is done.
             found[name] = str(error) if isinstance(error, ZooError) else error_line(error)
     return found
 
@@ -183,14 +183,14 @@ def _fitted(
 
 
 def remove_unfinished(folder: RunFolder, workspace: Workspace) -> None:
-    """Remove a run's folder in which nothing came of a training, so that it is not listed."""
+    """Remove a run's folder if training left no run.json in it, so that it is not listed."""
     if folder.path.is_dir() and not folder.file.exists():
         name = folder.path.relative_to(workspace.runs).as_posix()
         remove_run(Run(folder, name, "damaged"), workspace)
 
 
 def _fitted_before(workspace: Workspace, config: TrainingConfig) -> RunFolder | None:
-    """A finished run of a model that is fitted directly, whatever its budget, batch and seed."""
+    """Find a finished run of a directly fitted model, for any budget, batch, seed and precision."""
     unused = {"budget": "", "batch": 0, "seed": 0, "precision": ""}
     here = RunFolder.of(workspace, config).path
     for path in [here, *sorted(here.parent.glob("*"))]:
@@ -210,7 +210,7 @@ def load_model(
 ) -> Autoencoder:
     """The trained model of a finished run, in evaluation mode on the device.
 
-    `film` is the one that it was trained on, if that is known: its path may be its only name.
+    `film` is its training film, if known, for error messages: a path may be its only name.
     """
     architecture = registry().architecture(config.model)
     model = build(architecture, FrameSize.parse(config.size), config.options)
@@ -226,11 +226,11 @@ def load_model(
 def warm_start(
     name: str, architecture: type[Autoencoder], settings: Settings, workspace: Workspace
 ) -> InitialWeights:
-    """The weights of a finished run that the user names, to start a training from.
+    """Return the weights of a finished run that the user names, to start a training from.
 
-    `name` is a run's, as in `zoo runs`, or a film's: then the run of this architecture at this
-    frame size that was trained on most frames. Raises BadInput if there is no such run, or if its
-    weights do not fit.
+    `name` is a run's, as in `zoo runs`, or a film's. A film stands for the run of this architecture
+    at this frame size that was trained on most frames. Raises BadInput if there is no such run, or
+    if its weights do not fit.
     """
     model = architecture.name
     if fits_directly(architecture):

@@ -76,7 +76,7 @@ class TrainingFrames:
 
 
 def runs_within_shots(film: Film, index: Indices) -> list[range]:
-    """Runs of positions in `index`, ascending frame numbers, that follow one another in a shot."""
+    """Return runs of positions in `index` (ascending) whose frames are consecutive in a shot."""
     shot = np.searchsorted([shot.start for shot in film.shots], index, side="right")
     new = (np.diff(index) != 1) | (np.diff(shot) != 0)
     edges = [0, *(np.flatnonzero(new) + 1).tolist(), len(index)]
@@ -86,7 +86,7 @@ def runs_within_shots(film: Film, index: Indices) -> list[range]:
 def as_floats(pixels: Tensor) -> Tensor:
     """Convert uint8 (N, H, W, 3) to float (N, 3, H, W) in [0, 1].
 
-    Stored channels last, the permuted view is channels last too, without moving a byte.
+    Pixels are stored channels last, so the result is channels last without moving them.
     """
     return pixels.permute(0, 3, 1, 2) / 255
 
@@ -125,7 +125,7 @@ class BatchLoader:
             self.samples = np.arange(len(self.frames), dtype=np.int64)[:, None]
         else:
             self.samples = sampling.to_train_on(runs)
-        """Positions among the training frames of each sample, (M, K)."""
+        """The positions of each sample's frames among the training frames, (M, K)."""
         self.count = sampling.samples_in(batch)
         """Samples in a batch, of all ranks together."""
         if self.count % world_size:
@@ -163,7 +163,7 @@ class BatchLoader:
         return resident
 
     def positions(self, step: int) -> Indices:
-        """Positions among the training frames of this rank's slice of a batch: (B, K)."""
+        """Return this rank's slice of a batch as positions among the training frames: (B, K)."""
         count = len(self.samples)
         at, stop = step * self.count + self.slice.start, step * self.count + self.slice.stop
         parts = []
@@ -181,7 +181,7 @@ class BatchLoader:
 
     @contextmanager
     def from_step(self, first: int) -> Iterator[Callable[[int], Batch]]:
-        """Yield a function from a step to its batch; steps are asked for in order from `first`.
+        """Yield a function that returns a step's batch; call it for steps in order from `first`.
 
         Batches are on the device, channels last.
         """
@@ -209,7 +209,7 @@ class BatchLoader:
         return tuple(torch.from_numpy(array) for array in arrays)
 
     def read(self, step: int) -> tuple[Tensor, ...]:
-        """The batch of `step` on the host: as `_without_pixels`, then pixels.
+        """Return the batch of `step` on the host: what `_without_pixels` returns, then pixels.
 
         Pixels are as on disk, uint8 (B * K, H, W, 3).
         """
@@ -221,8 +221,8 @@ class BatchLoader:
 def prefetch_pinned(read: Read, first: int, device: torch.device) -> Iterator[Read]:
     """Yield a function like `read` that reads ahead into pinned memory, from step `first` on.
 
-    Steps are asked for in order. On a CPU there is nothing to overlap with: `read` itself is
-    yielded.
+    Call it for steps in order. On a CPU there is nothing to overlap with, so it yields `read`
+    itself.
     """
     if device.type != "cuda":
         yield read

@@ -30,11 +30,11 @@ from zoo.plugins.registry import registry
 from zoo.training.training_frames import runs_within_shots
 
 FRAMES = 8
-"""Frames of each part that are scored; all of a part that has fewer."""
+"""How many frames of each part are scored; all, if it has fewer."""
 COLUMNS = 6
 """Frames side by side in a preview: half seen, half held out, if any are held out."""
 SECONDS_BEFORE_LPIPS = 120.0
-"""Loading LPIPS takes a second or two, much of a short training."""
+"""LPIPS is scored from then on: loading it takes a second or two, much of a short training."""
 MEAN_OF = 256
 """Training frames whose mean is taken as a film's mean frame."""
 DISTORTION, PERCEPTUAL = "psnr", "lpips"
@@ -52,7 +52,7 @@ class Part:
     """Fixed samples of one part of a film."""
 
     samples: Tensor
-    """As `encode` takes them."""
+    """In the form that `encode` takes."""
     originals: Tensor
     """The frames to reconstruct from them: float (N, 3, H, W) in [0, 1]."""
     middles: Tensor
@@ -102,7 +102,7 @@ class Scorer:
 
     @torch.no_grad()
     def of_reference(self, model: Autoencoder) -> dict[str, Values]:
-        """The scores, by part, of a model of single frames on the frames that are scored here."""
+        """Return the scores, by part, of a single-frame model on the same frames."""
         return {
             name: self._means(
                 part.originals,
@@ -118,7 +118,7 @@ class Scorer:
 
     @torch.no_grad()
     def _mean_frame(self, film: Film) -> Values:
-        """The score of the mean of some training frames in place of each held-out frame."""
+        """Score the mean of some training frames in place of each held-out (or else seen) frame."""
         part = self.parts.get("held_out") or self.parts["seen"]
         averaged = film.split.seen[_spread(len(film.split.seen), MEAN_OF)]
         pixels = film.store.array[averaged].mean(axis=0, dtype=np.float64) / 255
@@ -132,10 +132,10 @@ class Scorer:
 
 
 class OverfittingMonitor:
-    """Notices that held-out frames have been getting worse, and reports it once.
+    """Detects that scores of held-out frames have been getting worse, and reports it once.
 
-    It goes by LPIPS once that is scored, before that by PSNR: a model with a discriminator may lose
-    some PSNR while its pictures get better.
+    It uses PSNR until LPIPS is scored, and then LPIPS: a model with a discriminator may lose some
+    PSNR while its reconstructions get better.
     """
 
     def __init__(self, earlier: Sequence[Score] = ()) -> None:
@@ -184,7 +184,7 @@ def write_preview(path: Path, originals: Tensor, reconstructions: Tensor) -> Non
 
 @contextmanager
 def preserve_rng_state(device: torch.device) -> Iterator[None]:
-    """Restore Python's, numpy's and torch's default generators afterwards."""
+    """Restore the state of Python's, numpy's and torch's default generators after the block."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     devices = [device.index or 0] if device.type == "cuda" else []
     try:

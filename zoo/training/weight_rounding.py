@@ -1,8 +1,8 @@
 """Rounding of weights, so that a decoder can be shipped in fewer bytes.
 
-The rows of every matrix and kernel (what makes one output) have a uniform scale each, from their
-lowest weight to their highest. What has one dimension, such as biases, stays as it is: it is small.
-A recipe rounds the trained ones before they are kept; a film file those that decoding needs.
+Each row of a matrix or kernel (the weights of one output) gets its own uniform scale, from its
+lowest to its highest weight. One-dimensional tensors, such as biases, are small and not rounded. A
+recipe rounds the trained matrices of the finished model; a film file those that decoding needs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zoo.api.autoencoder import Autoencoder
 from zoo.api.recipe_and_events import FULL
 
 _SCALE = 8
-"""Bytes of a row's lowest weight and step."""
+"""Bytes per row for its lowest weight and its step."""
 
 
 def trained_matrices(model: Autoencoder) -> set[str]:
@@ -32,7 +32,7 @@ def is_matrix(weights: Tensor) -> bool:
 
 
 def quantise_rows(weights: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Levels of weights (R, ...), 0 to 2 to the `bits` less 1, and the scale of each row (R, 2).
+    """Return levels of weights (R, ...), from 0 to 2**bits - 1, and each row's scale (R, 2).
 
     A row's scale is its lowest weight and the step from one level to the next. Levels are whole
     numbers of 8 bits, or of 16 where `bits` is more than 8.
@@ -46,14 +46,14 @@ def quantise_rows(weights: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 
 def dequantise_rows(levels: Tensor, scale: Tensor) -> Tensor:
-    """The rounded weights (R, ...) of levels and scales (R, 2), as precise as the scales."""
+    """Return the weights (R, ...) for levels and scales (R, 2), in the type of the scales."""
     rows = levels.to(scale.dtype).flatten(1)
     return (rows * scale[:, 1:] + scale[:, :1]).reshape(levels.shape)
 
 
 @torch.no_grad()
 def round_weights(model: Autoencoder, names: Container[str], bits: int) -> None:
-    """Round some weights of a model to 2 to the `bits` levels in each row; none at 32 bits."""
+    """Round the named weights in place to 2**bits levels per row; at 32 bits, do nothing."""
     if bits == FULL:
         return
     for name, weights in _tensors(model):
@@ -63,7 +63,7 @@ def round_weights(model: Autoencoder, names: Container[str], bits: int) -> None:
 
 @contextmanager
 def rounded(model: Autoencoder, names: Container[str], bits: int) -> Iterator[None]:
-    """Round some weights of a model, and put them back in the end."""
+    """Round the named weights within the block, and restore them after it."""
     kept = {name: weights.detach().clone() for name, weights in _tensors(model) if name in names}
     round_weights(model, names, bits)
     try:

@@ -1,4 +1,4 @@
-"""A plain autoencoder: PCA and a convolutional correction, the baseline of all architectures."""
+"""A plain autoencoder: PCA with a convolutional correction, the baseline of all models."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from zoo_plugins.architectures.blocks.gaussian import pixel_nats
 from zoo_plugins.architectures.blocks.layers import Down, Up
 
 PIXEL_SD = 0.05
-"""What a squared error is measured against. It moves no minimum, but gradients are clipped at a
-norm of 1, and a model whose losses are in other units would be trained differently."""
+"""Scale of pixel errors in the loss. It does not change the minimum, but gradients are clipped at a
+norm of 1, so a model with losses in other units would be trained differently."""
 
 
 class SquaredErrorAutoencoder(zoo.Autoencoder):
-    """Base of autoencoders that minimise the squared error on pixels and nothing else."""
+    """Base of convolutional autoencoders that minimise the squared error of pixels."""
 
     unequal_terms: ClassVar[tuple[str, ...]] = (
         "the loss is the squared error that PSNR is computed from.",
@@ -52,7 +52,7 @@ class SquaredErrorAutoencoder(zoo.Autoencoder):
         self.encoder, self.decoder = self.networks()
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
-        """The encoder and the decoder: convolutions in four stages, up and down."""
+        """The convolutional encoder and decoder, with four stages each."""
         width, latent = self.options.width, self.options.latent
         return Down(self.size, width, latent), Up(self.size, width, latent)
 
@@ -76,7 +76,7 @@ class SquaredErrorAutoencoder(zoo.Autoencoder):
 
 
 class PlainAutoencoder(SquaredErrorAutoencoder):
-    """PCA with a convolutional correction."""
+    """The plain autoencoder: PCA with a convolutional correction, trained on squared error."""
 
     name: ClassVar[str] = "ae"
     summary: ClassVar[str] = "plain autoencoder that starts at PCA, squared error on pixels"

@@ -1,7 +1,7 @@
-"""Beta-VAE: the divergence from the prior weighs more, for latents that are worth less.
+"""Beta-VAE: a VAE with a larger weight on the divergence, so that its latents hold less.
 
 Higgins et al., beta-VAE: Learning basic visual concepts with a constrained variational framework,
-2017. At one `pixel_sd` it stands beside `vae`, which has a beta of 1.
+2017. Compare it with `vae`, which has a beta of 1, at the same `pixel_sd`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zoo_plugins.architectures.vae import VariationalAutoencoder
 
 
 class BetaVae(VariationalAutoencoder):
-    """The variational autoencoder with its divergence multiplied by beta."""
+    """The variational autoencoder, with its divergence from the prior multiplied by beta."""
 
     name: ClassVar[str] = "beta_vae"
     summary: ClassVar[str] = "VAE whose divergence from the prior weighs more"
@@ -35,7 +35,7 @@ class BetaVae(VariationalAutoencoder):
     def evidence_terms(
         self, frames: Tensor, posterior: Posterior, decoded: Tensor
     ) -> dict[str, Tensor]:
-        """The VAE's terms, with the divergence weighed, in nats per colour value."""
+        """The VAE's terms, with the divergence times beta, in nats per colour value."""
         terms = super().evidence_terms(frames, posterior, decoded)
         return {**terms, "kl": self.options.beta * terms["kl"]}
 

@@ -1,20 +1,19 @@
-"""The film autoencoder of 2016, twice: as its text intends, and as its published code does.
+"""The film autoencoder of 2016, in two versions: as in its text, and as in its published code.
 
 Terence Broad, Autoencoding Video Frames, 2016, after Larsen et al., Autoencoding beyond pixels
-using a learned similarity metric, 2016. Layers, sizes, losses, first weights and optimisers are
-those of the published code, from which the text differs in four points. Each is an option here,
-all of them on in `broad2016_published`:
+using a learned similarity metric, 2016. Layers, sizes, losses, initial weights and optimisers are
+those of the published code, which differs from the text in four points. Each of these is an option
+here, and all of them are on in `broad2016_published`:
 
-- `swapped_lists`: name filters gave the encoder's variables to the decoder's optimiser and the
-  other way round. The decoder then learns from divergence and similarity and never meets the
-  adversary; the encoder learns from 2.5 similarity less the adversarial loss, and the
-  divergence reaches the log-variance head alone. That head was in both lists; players cannot
-  overlap here, so it is where the divergence reaches it.
-- `batch_statistics`: batch norm uses the statistics of the batch in reconstructing the film, too,
-  of twelve frames at a time.
-- `stretched`: frames are written with a stretch of each to full contrast.
+- `swapped_lists`: name filters gave the encoder's variables to the decoder's optimiser and vice
+  versa. So the decoder learns from divergence and similarity, but not from the adversarial loss.
+  The encoder learns from 2.5 times the similarity minus the adversarial loss; the divergence
+  reaches only its log-variance head. In the code this head was in both lists; players cannot
+  overlap here, so it is with the decoder, where the divergence reaches it.
+- `batch_statistics`: batch norm uses batch statistics in reconstruction too, over twelve frames.
+- `stretched`: each frame is stretched to full contrast when it is written.
 - `rest_dropped`: the last `frames mod 12` frames of the film are never trained on
-  (`frames_taken`). Of the others none is missed, since batches here are always full.
+  (`frames_taken`). All other frames are trained on, because batches here are always full.
 """
 
 from __future__ import annotations
@@ -40,39 +39,39 @@ FIRST_SD = 0.02
 SIMILARITY = 2.5
 """Weight of the similarity in the decoder's loss."""
 RUN_BATCH = 12
-"""Frames that the published code decodes at a time."""
+"""Frames that the published code encodes or decodes at a time."""
 ADVERSARIAL = 1 / (12 * 6)
-"""The three cross-entropies are divided by the batch of 2016, 12, and by 6."""
+"""Factor of the three cross-entropies: divided by 6 and by the batch of 2016, 12."""
 FINE_TUNING = 0.5
-"""Progress from which a training counts as fine-tuning."""
+"""Training progress at which fine-tuning begins."""
 
 
 def zeros_around(length: int) -> tuple[int, int]:
-    """Zeros before and after, so that a stride of 2 makes of `length` its half, rounded up.
+    """Zeros before and after, so that stride 2 reduces `length` to its half, rounded up.
 
-    Same padding puts the odd one after.
+    As in TensorFlow's "same" padding, an odd zero goes after.
     """
     zeros = 2 * (math.ceil(length / 2) - 1) + KERNEL - length
     return zeros // 2, zeros - zeros // 2
 
 
 def padded(maps: Tensor) -> Tensor:
-    """Maps (B, C, H, W) with the zeros around them that a convolution takes."""
+    """Pad maps (B, C, H, W) with zeros for a convolution."""
     height, length = maps.shape[2:]
     return F.pad(maps, (*zeros_around(length), *zeros_around(height)))
 
 
 def cropped(maps: Tensor, height: int, length: int) -> Tensor:
-    """The upper left of maps (B, C, h, w), (B, C, `height`, `length`), in the same memory format.
+    """Crop maps (B, C, h, w) to the upper left (B, C, `height`, `length`), keeping memory format.
 
-    A slice would be copied by the next layer, and its gradient is channels first in memory, which
-    the gradient of a convolution on a GPU then turns round.
+    A slice would be copied by the next layer, and its gradient would be channels first, so that a
+    GPU would convert it for the gradient of the convolution.
     """
     return F.pad(maps, (0, length - maps.shape[3], 0, height - maps.shape[2]))
 
 
 def first_weights(module: nn.Module) -> None:
-    """Draw one layer's weights: normal, sd 0.02; those of convolutions cut at two sd."""
+    """Initialise a layer's weights: normal, sd 0.02; truncated at two sd for convolutions."""
     if isinstance(module, nn.Conv2d):
         nn.init.trunc_normal_(module.weight, std=FIRST_SD, a=-2 * FIRST_SD, b=2 * FIRST_SD)
     elif isinstance(module, nn.ConvTranspose2d | nn.Linear):
@@ -110,7 +109,7 @@ class Trunk(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Frames (B, 3, H, W) in [0, 1] to a posterior over latents, mean within -1 and 1."""
+    """Frames (B, 3, H, W) in [0, 1] to a posterior over latents, with means in [-1, 1]."""
 
     def __init__(self, size: FrameSize, width: int, latent: int, running: bool) -> None:
         super().__init__()
@@ -151,7 +150,7 @@ class Decoder(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         """Latents (B, L) to frames (B, 3, H, W) in [0, 1]."""
         maps = self.start(latent).unflatten(1, self.start_shape)
-        # Linear leaves maps channels first in memory; convolutions are faster channels last.
+        # The linear layer gives channels first; convolutions are faster with channels last.
         maps = maps.contiguous(memory_format=torch.channels_last)
         for norm, convolution, (height, length) in zip(
             self.norms, self.convolutions, self.sizes[1:], strict=True
@@ -175,9 +174,9 @@ class Discriminator(nn.Module):
 
 
 def stretch(frames: Tensor) -> Tensor:
-    """Stretch each frame (B, 3, H, W) over [0, 1], its darkest value to 0, its brightest to 1.
+    """Stretch each frame (B, 3, H, W) to [0, 1]: its darkest value to 0, its brightest to 1.
 
-    A frame of one value becomes black.
+    A frame with a single value becomes black.
     """
     low, high = (end(dim=(1, 2, 3), keepdim=True) for end in (frames.amin, frames.amax))
     span = high - low
@@ -185,7 +184,7 @@ def stretch(frames: Tensor) -> Tensor:
 
 
 class Broad2016(zoo.Autoencoder):
-    """Three players; similarity is the distance between the discriminator's activations."""
+    """The film autoencoder of 2016; similarity is the distance of discriminator activations."""
 
     name: ClassVar[str] = "broad2016"
     summary: ClassVar[str] = "the film autoencoder of 2016, as its text intends (quick: an eighth)"
@@ -249,24 +248,24 @@ class Broad2016(zoo.Autoencoder):
         return stretch(decoded) if self.options.stretched else decoded
 
     def _run(self, network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-        """Apply a network, to twelve of the inputs at a time where company matters."""
+        """Apply a network; with batch statistics, to twelve inputs at a time."""
         if not self.options.batch_statistics:
             return network(inputs)
         return torch.cat([network(some) for some in inputs.split(RUN_BATCH)])
 
     def sample_prior(self, count: int, generator: torch.Generator) -> Tensor:
-        """Latents (count, L), uniform within -1 and 1 as in training."""
+        """Latents (count, L), uniform in [-1, 1] as in training."""
         shape = count, self.options.latent
         return 2 * torch.rand(shape, generator=generator, device=generator.device) - 1
 
     def frames_taken(self, seen: int) -> int:
-        """All training frames, or as many as fill batches of twelve; all, if they fill none."""
+        """All frames; with `rest_dropped`, as many as fill batches of twelve, if any do."""
         if not self.options.rest_dropped or seen < RUN_BATCH:
             return seen
         return seen - seen % RUN_BATCH
 
     def players(self) -> Players:
-        """Encoder, decoder and discriminator, or the first two as their lists were published."""
+        """Encoder, decoder and discriminator; the first two swapped as published, if chosen."""
         encoder, decoder = list(self.encoder.parameters()), list(self.decoder.parameters())
         if self.options.swapped_lists:
             head = list(self.encoder.log_variance.parameters())
@@ -279,25 +278,25 @@ class Broad2016(zoo.Autoencoder):
         }
 
     def optimizer(self, player: str) -> Optimizer:
-        """Adam with a short momentum, the same for all three; gradients are not clipped."""
+        """Adam with low momentum, the same for all players; gradients are not clipped."""
         return Optimizer("adam", lr=self.options.lr, betas=(0.5, 0.999), clip=None)
 
     def noise_sd(self, step: Step) -> Tensor:
-        """What the posterior's noise is multiplied by: a tensor of no dimensions.
+        """The factor of the posterior's noise: a scalar tensor.
 
-        In 2016 it was turned down by hand: 1 to begin with, 0.5 to fine-tune, 0 to run. Nobody
-        wrote down when; here the second half of a training is the fine-tuning.
+        In 2016 it was reduced by hand: 1 at first, 0.5 for fine-tuning, 0 for inference. The times
+        were not recorded; here the second half of a training is the fine-tuning.
         """
         first, last = self.options.noise, self.options.noise_at_last
         return torch.where(step.progress < FINE_TUNING, first, last)
 
     def losses(self, batch: Batch, step: Step) -> Losses:
-        """The losses of 2016; the adversarial one is minimised and maximised, as in the paper."""
+        """The losses of 2016, with a minimax adversarial loss as in the paper."""
         frames = batch.frames
         posterior = self.encoder(frames)
         noise = self.noise_sd(step) * step.randn_like(posterior.mean)
         decoded = self.decoder(posterior.mean + torch.exp(0.5 * posterior.log_variance) * noise)
-        # Samples of the prior were uniform within -1 and 1, as the tanh on the means would have.
+        # Samples of the prior were uniform in [-1, 1], the range of the tanh on the means.
         prior = torch.erf(step.randn_like(posterior.mean) / math.sqrt(2))
         from_prior = self.decoder(prior)
 
@@ -315,10 +314,10 @@ class Broad2016(zoo.Autoencoder):
         }
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Settle batch norm on training frames and on their reconstructions, without noise.
+        """Recompute batch norm statistics on training frames and their latents, without noise.
 
-        In training the decoder's statistics blend those of reconstructions and of prior samples,
-        and both lag behind weights that were averaged.
+        In training, the decoder's statistics mix reconstructions and prior samples, and those of
+        both networks lag behind the averaged weights.
         """
         norms = [
             module
@@ -332,7 +331,7 @@ class Broad2016(zoo.Autoencoder):
         for norm in norms:
             norm.reset_running_stats()
             norm.train()
-            norm.momentum = None  # an average of all batches, each with the same weight
+            norm.momentum = None  # the plain average over all batches
         for frames in batches:
             self.decoder(self.encode(frames))
         for norm, (training, momentum) in zip(norms, before, strict=True):
@@ -341,7 +340,7 @@ class Broad2016(zoo.Autoencoder):
 
 
 class Broad2016Published(Broad2016):
-    """The same with the differences of the published code."""
+    """The film autoencoder of 2016, with the four differences of its published code."""
 
     name: ClassVar[str] = "broad2016_published"
     summary: ClassVar[str] = (
@@ -377,5 +376,5 @@ class Broad2016Published(Broad2016):
 
 @hookimpl
 def zoo_models() -> list[type[zoo.Autoencoder]]:
-    """The system of 2016, twice."""
+    """Offer both versions of the system of 2016."""
     return [Broad2016, Broad2016Published]

@@ -1,8 +1,8 @@
-"""An autoencoder of clips: four frames in a row share a latent, which tells what changes in them.
+"""An autoencoder of clips: four consecutive frames share one latent, which can encode motion.
 
 Convolutions are factorised (Tran et al., A closer look at spatiotemporal convolutions for action
-recognition, 2018): those of space look at each frame alone, and between them others look along
-time. The latter add nothing before they have learnt to, so that training begins with single frames.
+recognition, 2018): spatial ones within each frame alternate with ones along time. The temporal ones
+start at zero, so that at the start of training every frame is processed on its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FRAMES = 4
 
 
 class AlongTime(nn.Module):
-    """A convolution over three frames at each place, beside a shortcut."""
+    """A convolution over three frames at each position, with a shortcut."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -34,14 +34,14 @@ class AlongTime(nn.Module):
         """Maps (B * T, C, h, w) to maps of the same shape."""
         height, width = maps.shape[2:]
         places = F.silu(self.norm(maps)).unflatten(0, (-1, FRAMES))
-        # A picture whose rows are frames and whose columns are places.
+        # A picture whose rows are frames and whose columns are positions.
         places = places.permute(0, 2, 1, 3, 4).flatten(3)
         mixed = self.mix(places).unflatten(3, (height, width))
         return maps + mixed.permute(0, 2, 1, 3, 4).flatten(0, 1)
 
 
 class ClipDown(Down):
-    """Clips (B, T, 3, H, W) in [0, 1] to `outputs` numbers per frame (B, T * outputs)."""
+    """The encoder: clips (B, T, 3, H, W) in [0, 1] to `outputs` numbers per frame, joined."""
 
     @staticmethod
     def stage(before: int, after: int, kernel: int) -> list[nn.Module]:
@@ -55,7 +55,7 @@ class ClipDown(Down):
 
 
 class ClipUp(Up):
-    """Latents of `inputs` numbers per frame (B, T * inputs) to clips (B, T, 3, H, W) in [0, 1]."""
+    """The decoder: latents with `inputs` numbers per frame to clips (B, T, 3, H, W) in [0, 1]."""
 
     @staticmethod
     def stage(before: int, after: int) -> nn.Module:
@@ -70,19 +70,19 @@ class ClipUp(Up):
 
 
 class ClipAutoencoder(SquaredErrorAutoencoder):
-    """Squared error on the pixels of clips of four frames."""
+    """A convolutional autoencoder of clips of four frames, trained on squared error."""
 
     name: ClassVar[str] = "clip_ae"
     summary: ClassVar[str] = "autoencoder of clips: four frames in a row share a latent"
     window: ClassVar[int] = FRAMES
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
-        """Four stages down and four up, which look along time as well."""
+        """The encoder and the decoder: four stages each, with convolutions along time."""
         width, latent = self.options.width, self.options.latent
         return ClipDown(self.size, width, latent), ClipUp(self.size, width, latent)
 
 
 @hookimpl
 def zoo_models() -> list[type[zoo.Autoencoder]]:
-    """The autoencoder of clips."""
+    """Offer the autoencoder of clips."""
     return [ClipAutoencoder]

@@ -1,14 +1,14 @@
-"""Coded PCA: principal components in few bits each, refined by a convolutional network.
+"""Coded PCA: principal components in a few bits each, refined by a convolutional network.
 
-A latent's numbers are bytes. A byte has the digits of several coordinates along principal
-components, each with as many levels as its bits are worth. The decoder makes the linear
-reconstruction from them, at a coarse size, and a network refines it, which gets that reconstruction
-and the coordinates. What the network adds begins near zero, so training starts from the components.
+A latent consists of bytes. Each byte holds several coordinates along principal components, with
+more levels for coordinates that matter more. The decoder computes a coarse linear reconstruction
+from the coordinates, and a network refines it, with the reconstruction and the coordinates as its
+inputs. The refinement starts near zero, so training starts from the components.
 
-Components, levels and network learn from the film's frames and from warped copies of them, for
-frames that the film does not show. The loss is the error of pixels, of structure (MS-SSIM) and of
-features of a pretrained network, another than that of LPIPS. A frame's latent is searched for: from
-the digits of its coordinates, towards the nearest reconstruction. `docs/models.md` has ablations.
+Components, levels and network are fitted to the film's frames and to warped copies, so that they
+generalise to unseen frames. The loss combines pixel error, MS-SSIM and features of a pretrained
+network, which is not the one of LPIPS. The encoder searches for a frame's latent: it starts at the
+digits of its coordinates and improves the reconstruction. `docs/models.md` has ablations.
 """
 
 from __future__ import annotations
@@ -45,24 +45,24 @@ from zoo_plugins.metrics.ssim import multiscale_similarity
 NARROW = 32
 """Channels of the smallest map, which is made from the coordinates."""
 STAGES_COMPARED = 3
-"""Of the pretrained network."""
+"""Number of stages of the pretrained network whose features are compared."""
 SEARCHED_TOGETHER = 8
-"""Frames whose latents are searched at once, always as many."""
+"""Frames whose latents are searched at once; smaller batches are padded to this size."""
 LEAST_SPREAD, LEAST_SHARE = 1e-6, 1e-4
-"""A coordinate that varies less than this, or than this share of the first, is left out."""
+"""A coordinate that varies less than this, or less than this share of the largest, is 0."""
 FEATURE_CURVATURE = 0.1
-"""The assumed curvature of the feature distance at weight 1, over that of the pixel error."""
+"""Assumed curvature of the feature distance at weight 1, relative to the pixel error's."""
 
 
 def fade(layer: nn.Module) -> None:
-    """Scale a layer's weights by 0.01: it adds almost nothing, and still passes gradients on."""
+    """Scale a layer's weights by 0.01, so that it adds little but still passes gradients on."""
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.mul_(0.01)
 
 
 class Refinement(nn.Module):
-    """What a linear reconstruction (B, 3, H, W) of coordinates (B, N) lacks: (B, 3, H, W).
+    """Refines a linear reconstruction (B, 3, H, W) of coordinates (B, N): (B, 3, H, W).
 
     A U-Net whose smallest map is made from the coordinates.
     """
@@ -75,7 +75,7 @@ class Refinement(nn.Module):
             nn.Conv2d(before, after, 3, stride=2, padding=1)
             for before, after in itertools.pairwise([3, *channels])
         )
-        # Few channels for all coordinates at all places: most of the weights would be here.
+        # Few channels, because a layer from all coordinates to all positions has many weights.
         narrow = min(NARROW, channels[-1])
         self.start_shape = narrow, *self.sizes[-1]
         self.start = nn.Linear(coordinates, math.prod(self.start_shape))
@@ -88,7 +88,7 @@ class Refinement(nn.Module):
         fade(self.up[0])
 
     def forward(self, linear: Tensor, coordinates: Tensor) -> Tensor:
-        """What is to be added to the linear reconstruction."""
+        """The refinement, to be added to the linear reconstruction."""
         skips, maps = [], linear * 2 - 1
         for layer in self.down:
             maps = F.silu(layer(maps))
@@ -103,15 +103,15 @@ class Refinement(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Coordinates (B, N) to frames (B, 3, H, W), not yet cut to [0, 1]."""
+    """Coordinates (B, N) to frames (B, 3, H, W), not yet clamped to [0, 1]."""
 
     def __init__(self, size: FrameSize, coarse: FrameSize, width: int, coordinates: int) -> None:
         super().__init__()
         self.shape = size.height, size.width
         self.coarse_shape = coarse.height, coarse.width
         self.compose = nn.Linear(coordinates, 3 * coarse.pixels).requires_grad_(False)
-        # Matrices: the gradient of torch's own interpolation is not reproducible on a GPU, and a
-        # search amplifies the least difference.
+        # Matrices, because the gradient of torch's interpolation is not reproducible on a GPU, and
+        # a search amplifies small differences.
         self.rows: Tensor
         self.columns: Tensor
         for name, few, many in zip(("rows", "columns"), self.coarse_shape, self.shape, strict=True):
@@ -129,7 +129,7 @@ class Decoder(nn.Module):
 
 
 class CoordinateError(nn.Module):
-    """The error of coordinates once decoded: mean squared error, and distance of features."""
+    """The error of decoded coordinates: mean squared error plus distance of features."""
 
     def __init__(self, decoder: Decoder, distance: FeatureDistance) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class CoordinateError(nn.Module):
     def forward(
         self, coordinates: Tensor, frames: Tensor, weight: Tensor, *features: Tensor
     ) -> Tensor:
-        """Errors (B,) of coordinates (B, N) for the frames (B, 3, H, W) that they encode."""
+        """Errors (B,) of coordinates (B, N) against the frames (B, 3, H, W) that they encode."""
         decoded = self.decoder(coordinates).float().clamp(0, 1)
         errors = (decoded - frames).square().mean(dim=(1, 2, 3))
         if features:
@@ -147,7 +147,7 @@ class CoordinateError(nn.Module):
 
 
 class CodedPCA(zoo.Autoencoder):
-    """Principal components, coded in bytes, and a network that refines their reconstruction."""
+    """Coded PCA: principal components coded in bytes, and a network that refines them."""
 
     name: ClassVar[str] = "coded_pca"
     summary: ClassVar[str] = "principal components in few bits each, refined by a network"
@@ -225,20 +225,20 @@ class CodedPCA(zoo.Autoencoder):
         self.register_buffer("typical_error", torch.tensor(0.1))
 
     def latent_spec(self) -> LatentSpec:
-        """Bytes."""
+        """L codes of 256 values each: bytes."""
         return LatentSpec((self.options.latent,), codes=256)
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
-        """Start from the components; weighed as levels are, coordinates vary by 1."""
-        # Few frames, and small ones, have few components; coordinates left over stay zero.
+        """Start from the components; scale coordinates to a weighted variance of 1."""
+        # Few or small frames have few components; the remaining coordinates stay zero.
         shown = len(frames) * (2 if self.options.warps else 1)
         count = max(1, min(self.code.coordinates, shown - 1, 3 * self.coarse.pixels))
         linear = WarpedComponents(self.coarse, count, self.options.warps)
         linear.to(self.project.weight.device).fit(frames)
         values, weights = linear.samples(frames)
         spreads = (weights / weights.sum() @ values.square()).sqrt()
-        # What hardly varies is rounding, and is left out.
+        # Coordinates that hardly vary are rounding errors, and are left out.
         varies = spreads > max(LEAST_SPREAD, LEAST_SHARE * float(spreads.max()))
         spreads = torch.where(varies, spreads, 0.0)
         scale = torch.where(varies, 1 / spreads, 0.0)
@@ -253,19 +253,19 @@ class CodedPCA(zoo.Autoencoder):
         compose.bias.copy_(linear.mean)
         rest = 0, self.code.coordinates - count
         self.code.fit(F.pad(values * scale, rest), weights, F.pad(spreads.square(), rest))
-        # A film that is easy to reconstruct has small errors, which weigh as much beside features.
+        # The scale of pixel errors, so that they weigh as much on films with small errors.
         self.typical_error.fill_(linear.typical_error(frames))
 
     def projected(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, H, W) to coordinates along the components (B, N)."""
-        # In full precision: a coordinate may have a hundred levels and more.
+        """Project frames (B, 3, H, W) onto the components: coordinates (B, N)."""
+        # In full precision, because a coordinate can have more than a hundred levels.
         with torch.autocast(frames.device.type, enabled=False):
             return self.project(reduced(frames, self.coarse).flatten(1))
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) to latents (B, L): whole numbers from 0 to 255."""
-        # Always as many at once: kernels round differently for other batch sizes, and a search by
-        # gradients amplifies that, so that a latent would depend on the frames beside it.
+        # Always the same batch size: kernels round differently at other sizes, and a search by
+        # gradients amplifies this, so that a latent would depend on the other frames of its batch.
         digits = []
         for some in frames.split(SEARCHED_TOGETHER):
             missing = SEARCHED_TOGETHER - len(some)
@@ -274,7 +274,7 @@ class CodedPCA(zoo.Autoencoder):
         return self.code.pack(torch.cat(digits))
 
     def _searched(self, frames: Tensor) -> Tensor:
-        """The digits (B, N) that reconstruct frames best, as far as the search finds them."""
+        """Search for the digits (B, N) that reconstruct frames best."""
         options = self.options
         digits = self.code.nearest(self.projected(frames))
         if not options.search:
@@ -282,7 +282,7 @@ class CodedPCA(zoo.Autoencoder):
         frames = frames.clone(memory_format=torch.channels_last)
         weight = 2 * self._sd().square() * options.search_feature
         features = self.distance.features(frames) if options.search_feature else []
-        # That of the linear reconstruction alone, whose components are independent.
+        # The curvature of the linear reconstruction alone, whose components are orthogonal.
         curvature = 2 * self.decoder.compose.weight.square().mean(dim=0)
         curvature = (1 + FEATURE_CURVATURE * options.search_feature) * curvature
         error = CoordinateError(self.decoder, self.distance)
@@ -291,19 +291,19 @@ class CodedPCA(zoo.Autoencoder):
         )
 
     def _sd(self) -> Tensor:
-        """The scale of pixel errors, a tensor of no dimensions."""
+        """The scale of pixel errors: a scalar tensor."""
         return self.options.pixel_sd * self.typical_error
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Latents (B, L), within a half of whole, to frames (B, 3, H, W)."""
+        """Latents (B, L), rounded to whole numbers here, to frames (B, 3, H, W)."""
         return self.decoder(self.to_coordinates(latent)).clamp(0, 1)
 
     def to_coordinates(self, numbers: Tensor) -> Tensor:
-        """The coordinates (N, M) that the digits of latents (N, L) name."""
+        """Latents (N, L) to the coordinates (N, M) of their digits."""
         return self.code.levels_of(self.code.unpack(numbers))
 
     def from_coordinates(self, coordinates: Tensor) -> Tensor:
-        """The latents (N, L) of the levels nearest to coordinates (N, M)."""
+        """Coordinates (N, M) to the latents (N, L) of the nearest levels."""
         return self.code.pack(self.code.nearest(coordinates))
 
     def optimizer(self, player: str) -> Optimizer:
@@ -311,7 +311,7 @@ class CodedPCA(zoo.Autoencoder):
         return Optimizer(lr=self.options.lr)
 
     def losses(self, batch: Batch, step: Step) -> Losses:
-        """Errors of pixels, structure and features, of frames and of warped copies."""
+        """Errors of pixels, structure and features, on frames and on warped copies."""
         frames = batch.frames
         copies = self._copies(frames, step)
         shown = torch.cat([frames, copies])
@@ -323,16 +323,16 @@ class CodedPCA(zoo.Autoencoder):
         return {"autoencoder": Loss({name: (share * each).sum() for name, each in errors.items()})}
 
     def _copies(self, frames: Tensor, step: Step) -> Tensor:
-        """Each frame warped; none if their weight is 0."""
+        """A warped copy of each frame; empty if the weight of copies is 0."""
         if not self.options.warps:
             return frames[:0]
         chance = step.randn_like(frames.flatten(1)[:, :4])
         return warped(frames, chance).contiguous(memory_format=torch.channels_last)
 
     def _noisy_digits(self, frames: Tensor, copies: Tensor, step: Step) -> Tensor:
-        """Digits near those of frames and copies (B, N), since a search moves them, too."""
+        """Digits (B, N) of frames and copies with noise, because the search moves digits too."""
         found = []
-        # Apart, so that a frame's noise is the same however many ranks share a batch.
+        # Separately, so that a frame's noise does not depend on the number of ranks.
         for shown in (frames, copies):
             if len(shown):
                 coordinates = self.projected(shown)
@@ -341,7 +341,7 @@ class CodedPCA(zoo.Autoencoder):
         return torch.cat(found)
 
     def _errors(self, decoded: Tensor, shown: Tensor) -> dict[str, Tensor]:
-        """Errors of reconstructions of the frames in `shown`, by kind (B,)."""
+        """Errors (B,) of reconstructions of the frames in `shown`, by kind."""
         options = self.options
         with torch.autocast(shown.device.type, enabled=False):
             pixel = (decoded - shown).square().mean(dim=(1, 2, 3)) / (2 * self._sd().square())

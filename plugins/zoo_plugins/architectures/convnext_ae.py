@@ -1,8 +1,8 @@
 """A residual autoencoder: a modern encoder from timm, and a decoder of residual blocks.
 
-The encoder is a ConvNeXt (Liu et al., A ConvNet for the 2020s, 2022) or any other network of timm
-that gives features at several scales, trained from the start; layer norm keeps it from looking at
-the batch. The decoder enlarges by sub-pixel convolution (Shi et al., 2016) between residual blocks.
+The encoder is a ConvNeXt (Liu et al., A ConvNet for the 2020s, 2022), or any other timm network
+with features at several scales, trained from scratch. ConvNeXt's layer norm does not depend on the
+batch. The decoder enlarges by sub-pixel convolution (Shi et al., 2016) between residual blocks.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from zoo_plugins.architectures.blocks.layers import Block, Up, group_norm
 
 
 class Trunk(nn.Module):
-    """Frames (B, 3, H, W) in [0, 1] to `outputs` numbers (B, outputs)."""
+    """The encoder: frames (B, 3, H, W) in [0, 1] to `outputs` numbers (B, outputs)."""
 
     def __init__(self, size: zoo.FrameSize, network: str, outputs: int) -> None:
         super().__init__()
-        # Imported where it is used: it takes longer to load than everything else together.
+        # Imported here, because it takes longer to load than everything else together.
         import timm
 
         if network not in timm.list_models():
             raise zoo.BadInput(f"timm has no network called {network!r}")
-        # Without the last stage, which leaves too few places of a small frame.
+        # Without the last stage, which has too few positions for a small frame.
         self.network = timm.create_model(network, features_only=True, out_indices=(2,))
         try:
             with torch.no_grad():
@@ -47,7 +47,7 @@ class Trunk(nn.Module):
 
 
 class ResidualUp(Up):
-    """The way up with a residual block and a sub-pixel convolution in each stage."""
+    """The decoder, with a residual block and a sub-pixel convolution in each stage."""
 
     @staticmethod
     def stage(before: int, after: int) -> nn.Module:
@@ -62,7 +62,7 @@ class ResidualUp(Up):
 
 
 class ConvNextAutoencoder(SquaredErrorAutoencoder):
-    """The plain autoencoder between two residual networks."""
+    """A residual encoder from timm and a residual decoder, trained on squared error."""
 
     name: ClassVar[str] = "convnext_ae"
     summary: ClassVar[str] = "residual autoencoder with an encoder from timm"
@@ -81,7 +81,7 @@ class ConvNextAutoencoder(SquaredErrorAutoencoder):
     options: Options
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
-        """A trunk of timm with a linear head, and residual blocks on the way up."""
+        """The timm encoder with a linear head, and the decoder of residual blocks."""
         latent = self.options.latent
         return (
             Trunk(self.size, self.options.encoder, latent),

@@ -1,8 +1,8 @@
-"""An autoencoder whose latent is made of whole bytes: finite scalar quantisation.
+"""Finite scalar quantisation: an autoencoder whose latent consists of whole bytes.
 
-Mentzer et al., Finite scalar quantization: VQ-VAE made simple, 2024. A byte holds one of 240 codes
-of three numbers with 8, 6 and 5 levels, the paper's own choice for eight bits, so that a latent of
-L numbers has the same bits as any other here, and nothing is lost when it is stored.
+Mentzer et al., Finite scalar quantization: VQ-VAE made simple, 2024. Each byte holds one of 240
+codes, made of three numbers with 8, 6 and 5 levels, as the paper recommends for eight bits. So a
+latent of L numbers takes the same bits as other latents here, and storing it loses nothing.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ LEVELS = 8, 6, 5
 
 
 class QuantisedAutoencoder(SquaredErrorAutoencoder):
-    """The plain autoencoder around codes that gradients pass straight through."""
+    """A convolutional autoencoder with quantised codes; gradients pass straight through."""
 
     name: ClassVar[str] = "fsq"
     summary: ClassVar[str] = "autoencoder with a quantised latent, one code a byte"
     extras: ClassVar[Mapping[str, str]] = {"vector_quantize_pytorch": "fsq"}
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
-        """Those of the plain autoencoder, for as many numbers as the codes are made of."""
-        # Imported where it is used: it takes longer to load than all of the zoo.
+        """The convolutional encoder and decoder, with the three numbers of every code."""
+        # Imported here, because it takes longer to load than the rest of film-zoo.
         try:
             from vector_quantize_pytorch import FSQ
         except ImportError:
@@ -45,30 +45,30 @@ class QuantisedAutoencoder(SquaredErrorAutoencoder):
         return Down(self.size, width, inside), Up(self.size, width, inside)
 
     def latent_spec(self) -> LatentSpec:
-        """A code a byte."""
+        """L codes, one per byte."""
         return LatentSpec((self.options.latent,), codes=math.prod(LEVELS))
 
     def encode(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, H, W) to the numbers of their codes: (B, L), whole, from 0 to 239."""
+        """Frames (B, 3, H, W) to code indices (B, L), whole numbers from 0 to 239."""
         _, codes = self._quantised(frames)
         return codes.flatten(1).float()
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Numbers of codes (B, L), within a half of whole, to frames (B, 3, H, W)."""
+        """Code indices (B, L), rounded to whole numbers here, to frames (B, 3, H, W)."""
         return self.decoder(self.to_coordinates(latent))
 
     def to_coordinates(self, numbers: Tensor) -> Tensor:
-        """Numbers of codes (N, L), within a half of whole, to the codes (N, 3 L)."""
+        """Code indices (N, L), rounded to whole numbers here, to the codes (N, 3 L)."""
         codes = numbers.round().long().unsqueeze(1)
-        # One code book has no dimension of its own in what the quantiser expects.
+        # With a single codebook, the quantiser expects indices without a codebook dimension.
         return self.quantiser.indices_to_codes(
             codes if numbers.shape[1] > 1 else codes[..., 0]
         ).flatten(1)
 
     def from_coordinates(self, coordinates: Tensor) -> Tensor:
-        """The numbers (N, L) of the codes nearest to coordinates (N, 3 L)."""
+        """Coordinates (N, 3 L) to the indices (N, L) of the nearest codes."""
         levels, places = self.quantiser._levels, self.quantiser._basis
-        # Levels lie as far apart each, the one in the middle, or just above it, at zero.
+        # Levels are equally spaced, and the middle one (or the next above it) is at zero.
         digits = (coordinates.unflatten(1, (-1, len(LEVELS))) + 1) * (levels // 2)
         digits = torch.minimum(digits.round().clamp_min(0), levels - 1)
         return (digits * places).sum(dim=2)
@@ -78,7 +78,7 @@ class QuantisedAutoencoder(SquaredErrorAutoencoder):
         return quantised.flatten(1), codes
 
     def losses(self, batch: Batch, step: Step) -> Losses:
-        """Squared error on colour values, in the units that the other models use too."""
+        """Squared error of colour values, in the same units as other models."""
         frames = batch.frames
         quantised, _ = self._quantised(frames)
         return {

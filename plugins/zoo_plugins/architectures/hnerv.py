@@ -1,13 +1,13 @@
-"""HNeRV: a film in a small network that decodes every frame from a tiny grid of numbers.
+"""HNeRV: a small network stores a film and decodes every frame from a tiny grid of numbers.
 
 Chen et al., HNeRV: A hybrid neural representation for videos, 2023. A ConvNeXt (Liu et al., A
-ConvNet for the 2020s, 2022) encodes a frame into a few numbers at each of a few places; blocks of
-a convolution, a sub-pixel shuffle (Shi et al., 2016) and a GELU decode it, with channels that
-shrink slowly, so that weights are spread over all scales. There is no dense layer in it.
+ConvNet for the 2020s, 2022) encodes a frame into a coarse grid with a few numbers in each cell.
+Blocks of a convolution, a sub-pixel shuffle (Shi et al., 2016) and a GELU decode it. Channels
+shrink slowly, so that weights are spread over all scales. There is no dense layer.
 
-What differs from the paper: sides are halved and doubled, so that frames of any size pass, and
-grids follow from the latent's size. Maps are normalised by group before each block: without it
-training may end with frames of one colour.
+Unlike in the paper, each stage halves or doubles the sides, so that frames may have any size, and
+the grid follows from the latent's size. Group norm comes before each block, because training
+without it can end with frames of one colour.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from zoo_plugins.architectures.ae import SquaredErrorAutoencoder
 from zoo_plugins.architectures.blocks.layers import group_norm, halvings
 
 FEWEST_CHANNELS = 8
-"""Of a grid that has more than one place: at most one number in nine is then left over."""
+"""Minimum channels of a grid with several cells; at most one number in nine is unused."""
 SHRINKS = 1.2
-"""Channels of a block over those of the next, as in the paper."""
+"""Ratio of the channels of one block to those of the next, as in the paper."""
 
 
 def stages_to_grid(size: zoo.FrameSize, latent: int) -> int:
-    """How often sides are halved down to the finest grid with enough channels at each place."""
+    """Count the halvings of the sides down to the finest grid with enough channels per cell."""
     stages = 0
     while True:
         height, width = halvings(size, stages)[-1]
@@ -42,7 +42,7 @@ def stages_to_grid(size: zoo.FrameSize, latent: int) -> int:
 
 
 class ConvNextBlock(nn.Module):
-    """A wide convolution of each channel and two of each place, beside a shortcut."""
+    """A 7x7 depthwise convolution, group norm and two 1x1 convolutions, with a shortcut."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Decoder(nn.Module):
 
 
 class Hnerv(SquaredErrorAutoencoder):
-    """The plain autoencoder's loss between two networks of convolutions alone."""
+    """HNeRV: purely convolutional encoder and decoder, trained on squared error."""
 
     name: ClassVar[str] = "hnerv"
     summary: ClassVar[str] = "HNeRV: ConvNeXt to a tiny grid, sub-pixel convolutions (Chen et al.)"
@@ -122,7 +122,7 @@ class Hnerv(SquaredErrorAutoencoder):
     options: Options
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
-        """An encoder and a decoder with a stage for each time that sides are halved."""
+        """The encoder and the decoder, with one stage per halving of the sides."""
         options = self.options
         stages = stages_to_grid(self.size, options.latent)
         channels = self.latent_spec().shape[0]
@@ -133,11 +133,11 @@ class Hnerv(SquaredErrorAutoencoder):
 
     @classmethod
     def latent_sizes(cls, size: zoo.FrameSize) -> range:
-        """Any from 1 on; what does not divide by the grid's places is rounded down."""
+        """Any size; it is rounded down to a multiple of the grid's cells."""
         return range(1, zoo.ANY)
 
     def latent_spec(self) -> LatentSpec:
-        """A grid (C, h, w) of no more than `latent` numbers."""
+        """A grid (C, h, w) of at most `latent` numbers."""
         latent = self.options.latent
         height, width = halvings(self.size, stages_to_grid(self.size, latent))[-1]
         return LatentSpec((latent // (height * width), height, width))

@@ -1,7 +1,7 @@
-"""A plain autoencoder that minimises MS-SSIM and absolute error in place of the squared error.
+"""The plain autoencoder, trained on MS-SSIM and absolute error instead of squared error.
 
-Zhao, Gallo, Frosio and Kautz, Loss functions for image restoration with neural networks, 2017,
-whose mix it is; MS-SSIM after Wang, Simoncelli and Bovik, 2003.
+The mix of both is that of Zhao, Gallo, Frosio and Kautz, Loss functions for image restoration with
+neural networks, 2017. MS-SSIM is from Wang, Simoncelli and Bovik, 2003.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zoo_plugins.metrics.ssim import multiscale_similarity
 
 
 class MsSsimAutoencoder(PlainAutoencoder):
-    """The plain autoencoder under another loss."""
+    """The plain autoencoder, trained on MS-SSIM and absolute error."""
 
     name: ClassVar[str] = "msssim_ae"
     summary: ClassVar[str] = "plain autoencoder, MS-SSIM and absolute error"
@@ -44,7 +44,7 @@ class MsSsimAutoencoder(PlainAutoencoder):
     options: Options
 
     def losses(self, batch: Batch, step: Step) -> Losses:
-        """The published mix, in about the units of the other models' pixel errors."""
+        """The published mix, scaled to about the units of other models' pixel errors."""
         frames = some_warped(batch.frames, self.options.warps, step)
         share = self.options.structure
         latent = self.encode(frames)

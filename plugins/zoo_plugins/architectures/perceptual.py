@@ -1,8 +1,8 @@
 """A variational autoencoder with a loss on features of a network trained on photographs.
 
-Hou et al., Deep feature consistent variational autoencoder, 2017. Features are normalised to
-unit length a position, as LPIPS does (Zhang et al., 2018), but come from another network than
-that of the metric, which stays out of the training.
+Hou et al., Deep feature consistent variational autoencoder, 2017. Features are normalised to unit
+length at each position, as in LPIPS (Zhang et al., 2018). They come from a different network than
+the metric's, so that the metric's network is not trained on.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from zoo_plugins.architectures.vae import VariationalAutoencoder
 
 BACKBONE = "vgg16"
 LIGHT_BACKBONE = "tf_efficientnet_lite0"
-"""Nearly as good, and a tenth of the work."""
+"""A network that is nearly as good as `BACKBONE` at a tenth of the computation."""
 
 
 class FeatureDistance(nn.Module):
     """Distance between the features of two batches of frames in a frozen pretrained network.
 
-    Raises BadInput if timm has no such network or it cannot look at frames of this size, and
-    ZooError if its weights cannot be had.
+    Raises BadInput if timm has no such network or the network does not accept frames of this size,
+    and ZooError if its weights are not available.
     """
 
     def __init__(self, backbone: str, stages: int, size: zoo.FrameSize) -> None:
@@ -51,7 +51,7 @@ class FeatureDistance(nn.Module):
             raise zoo.BadInput(f"{backbone} cannot look at frames of {size}: {reason}") from None
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode: batch statistics would make the features drift."""
+        """Stay in evaluation mode, because batch statistics would make the features drift."""
         return super().train(False)
 
     def features(self, frames: Tensor) -> list[Tensor]:
@@ -60,7 +60,7 @@ class FeatureDistance(nn.Module):
         return [F.normalize(m, dim=1) for m in maps]
 
     def forward(self, reconstructions: Tensor, frames: Tensor) -> Tensor:
-        """Mean squared distance, averaged over stages: a tensor of no dimensions."""
+        """Mean squared distance, averaged over stages: a scalar tensor."""
         with torch.no_grad():
             targets = self.features(frames)
         return self.to_features(reconstructions, targets).mean()
@@ -75,7 +75,7 @@ class FeatureDistance(nn.Module):
 
 
 class PerceptualVae(VariationalAutoencoder):
-    """The variational autoencoder with a distance between pretrained features added."""
+    """The variational autoencoder, with a distance between pretrained features in its loss."""
 
     name: ClassVar[str] = "perceptual"
     summary: ClassVar[str] = "VAE with a loss on features of a pretrained network"

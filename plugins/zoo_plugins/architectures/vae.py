@@ -1,4 +1,4 @@
-"""A variational autoencoder: latents with a posterior, held near a standard normal.
+"""A variational autoencoder: the posterior of its latents is kept near a standard normal.
 
 Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
 """
@@ -27,7 +27,7 @@ from zoo_plugins.architectures.blocks.gaussian import Posterior, pixel_nats
 
 
 class VariationalAutoencoder(zoo.Autoencoder):
-    """A VAE whose pixels are normal around the reconstruction, all with one standard deviation."""
+    """A VAE with Gaussian pixels of one fixed standard deviation; it starts at PCA."""
 
     name: ClassVar[str] = "vae"
     summary: ClassVar[str] = "variational autoencoder that starts at PCA, Gaussian pixels"

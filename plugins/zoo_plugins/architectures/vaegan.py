@@ -1,12 +1,12 @@
 """VAE-GAN: a variational autoencoder with a discriminator that is trained against its decoder.
 
-Larsen et al., Autoencoding beyond pixels using a learned similarity metric, 2016. Likeness is
-the distance between discriminator features, and the adversarial term moves the decoder alone.
+Larsen et al., Autoencoding beyond pixels using a learned similarity metric, 2016. Similarity is
+the distance between discriminator features, and the adversarial term trains only the decoder.
 
-What differs from the paper, because the plain objective collapses on films: encoder and
-decoder start at PCA and have no batch norm, spectral norm in the discriminator, a pixel term beside
-the feature distance, the distance taken over all stages, and the non-saturating adversarial loss at
-a small weight. The paper's own choices are options; `docs/models.md` has what each does.
+The paper's objective collapses on films, so this model differs from it: encoder and decoder start
+at PCA and have no batch norm, the discriminator has spectral norm, a pixel term is added to the
+feature distance, which covers all stages, and the adversarial loss is non-saturating with a small
+weight. The paper's choices are available as options; `docs/models.md` describes their effects.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from zoo_plugins.architectures.blocks.patches import patch, patch_size
 from zoo_plugins.architectures.vae import VariationalAutoencoder
 
 PLAYING_FIELD = 0.68 - 0.35, 0.68 + 0.35
-"""Costs between which neither side is gated: equilibrium and margin of the authors' code."""
+"""Range of costs in which nobody pauses: equilibrium and margin of the authors' code."""
 
 
 class Discriminator(nn.Module):
-    """Frames (B, 3, H, W) to a logit (B,), high for real frames, and the features of each stage."""
+    """Frames (B, 3, H, W) to a logit (B,), high for real frames, and features of each stage."""
 
     def __init__(self, size: zoo.FrameSize, width: int, spectral: bool) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Discriminator(nn.Module):
 
 
 class VaeGan(VariationalAutoencoder):
-    """Three players: encoder, decoder, discriminator."""
+    """VAE-GAN with three players: encoder, decoder and discriminator."""
 
     name: ClassVar[str] = "vaegan"
     summary: ClassVar[str] = "VAE with a learned similarity and an adversary (Larsen et al.)"
@@ -146,12 +146,12 @@ class VaeGan(VariationalAutoencoder):
         }
 
     def optimizer(self, player: str) -> Optimizer:
-        """AdamW with a short momentum, for adversaries; the discriminator is slower."""
+        """AdamW with low momentum, as usual for GANs; the discriminator learns more slowly."""
         ratio = self.options.discriminator_lr_ratio if player == "discriminator" else 1.0
         return Optimizer(lr=ratio * self.options.lr, betas=(0.5, 0.99))
 
     def losses(self, batch: Batch, step: Step) -> Losses:
-        """Each player's loss; the engine keeps each from moving another player."""
+        """Each player's loss; the engine applies its gradients to that player only."""
         options = self.options
         frames = some_warped(batch.frames, options.warps, step)
         posterior = self.posterior(frames)
@@ -165,8 +165,8 @@ class VaeGan(VariationalAutoencoder):
         if options.r1:
             real = real.detach().requires_grad_()
 
-        # One pass each: a gradient then runs back through the frames it concerns and no others.
-        # Cached, because the spectral norm would otherwise be estimated anew for every pass.
+        # Separate passes, so that each gradient runs back only through the frames of its own loss.
+        # Cached, because otherwise every pass would update the estimate of the spectral norm.
         with parametrize.cached():
             real_logits, real_features = self.discriminator(real)
             decoded_logits, decoded_features = self.discriminator(fake[0])
@@ -201,7 +201,7 @@ class VaeGan(VariationalAutoencoder):
         }
 
     def _feature_distance(self, decoded: list[Tensor], real: list[Tensor]) -> Tensor:
-        """How far apart the discriminator's features lie, in the units of the pixel error."""
+        """Distance between the discriminator's features, in the units of the pixel error."""
         pairs = [(a, b.detach()) for a, b in zip(decoded, real, strict=True)]
         if self.options.feature_stage:
             pairs = pairs[self.options.feature_stage - 1 :][:1]
@@ -215,16 +215,16 @@ class VaeGan(VariationalAutoencoder):
 
 
 def _gradient_penalty(logits: Tensor, frames: Tensor) -> Tensor:
-    """Half the squared length of the logits' gradient at the frames, averaged over them."""
+    """Half the squared norm of the logits' gradient at the frames, averaged over frames."""
     (gradient,) = torch.autograd.grad(logits.sum(), frames, create_graph=True)
     return 0.5 * gradient.square().flatten(1).sum(dim=1).mean()
 
 
 def _gates(costs: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether decoder and discriminator play, from the discriminator's costs (2,).
+    """Decide whether decoder and discriminator train, from the discriminator's costs (2,).
 
-    The discriminator rests when it wins too clearly on either side, the decoder when it does;
-    were both to rest, both play.
+    The discriminator pauses if its cost is too low on real or on fake frames, the decoder if a cost
+    is too high. If both would pause, both train.
     """
     low, high = PLAYING_FIELD
     discriminator_rests, decoder_rests = (costs < low).any(), (costs > high).any()

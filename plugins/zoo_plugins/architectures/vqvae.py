@@ -1,8 +1,8 @@
-"""A vector-quantised autoencoder: a grid of codes, each the number of a vector in a codebook.
+"""A vector-quantised autoencoder: its latent is a grid of codes, the indices of codebook vectors.
 
 Van den Oord et al., Neural discrete representation learning, 2017, with its codebook of running
-means. Codes that hardly any vector is near are moved to where many are, as when Linde, Buzo and
-Gray, 1980, split one in two. The grid is as fine as the latent's bits allow.
+means. Rarely used codes are moved next to busy ones, like the splitting of codes in Linde, Buzo and
+Gray, 1980. The grid is as fine as the latent's bits allow.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from zoo_plugins.architectures.blocks.gaussian import pixel_nats
 from zoo_plugins.architectures.blocks.layers import Block, Up, group_norm, halvings, widths
 
 PREPARED = 20
-"""Vectors a code, at most, that the first codebook is made from."""
+"""Vectors per code for the initial codebook, or up to twice as many, if there are enough."""
 SQUARE = 1.1
-"""How much the shape of a grid's places counts beside their number, as an exponent."""
+"""Exponent that weighs the squareness of a grid's cells against their number."""
 APART = 0.1
-"""How far a moved code is put from its neighbour, as a share of the codebook's spread."""
+"""Distance of a moved code from the busy one, as a share of the codebook's spread."""
 
 
 def finest_grid(size: zoo.FrameSize, most: int) -> tuple[int, int]:
-    """Height and width of the grid with at most so many places that suits a frame best.
+    """Choose the height and width of the best grid for a frame, with at most `most` cells.
 
-    Many places are good, and so are places that are as wide as high.
+    A grid is better the more cells it has and the closer they are to squares.
     """
 
     def suits(grid: tuple[int, int]) -> float:
@@ -51,9 +51,9 @@ def finest_grid(size: zoo.FrameSize, most: int) -> tuple[int, int]:
 
 
 class Mixer(nn.Module):
-    """A residual block, and a mixing of all places of a grid (Tolstikhin et al., 2021).
+    """A residual block, followed by mixing of all cells of a grid (Tolstikhin et al., 2021).
 
-    Along columns, then along rows: weights grow with the sides of a grid and not with its area.
+    Mixes along columns, then along rows, so weights grow with the grid's sides, not its area.
     """
 
     def __init__(self, channels: int, grid: tuple[int, int]) -> None:
@@ -70,7 +70,7 @@ class Mixer(nn.Module):
 
 
 class ToGrid(nn.Module):
-    """Frames (B, 3, H, W) in [0, 1] to a vector for each place of a grid, (B, D, h, w)."""
+    """The encoder: frames (B, 3, H, W) in [0, 1] to a vector per grid cell, (B, D, h, w)."""
 
     def __init__(self, size: zoo.FrameSize, width: int, grid: tuple[int, int], depth: int) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class ToGrid(nn.Module):
 
 
 class FromGrid(nn.Module):
-    """A vector for each place of a grid, (B, D, h, w), to frames (B, 3, H, W) in [0, 1]."""
+    """The decoder: a vector per grid cell, (B, D, h, w), to frames (B, 3, H, W) in [0, 1]."""
 
     def __init__(self, size: zoo.FrameSize, width: int, grid: tuple[int, int], depth: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class FromGrid(nn.Module):
         self.sizes = halvings(size, stages)[::-1]
         self.first = nn.Conv2d(depth, channels[0], 3, padding=1)
         self.places = nn.Parameter(torch.zeros(channels[0], *grid))
-        """What is the same in every frame."""
+        """Learned features of each cell that are the same in every frame."""
         self.mixer = Mixer(channels[0], grid)
         self.stages = nn.ModuleList(
             Up.stage(before, after)
@@ -115,7 +115,7 @@ class FromGrid(nn.Module):
 
 
 def stages_to(size: zoo.FrameSize, grid: tuple[int, int]) -> int:
-    """How often a frame's sides are halved, once at least, until a grid is about as fine."""
+    """Count the halvings of a frame's sides, at least one, down to about the grid's size."""
     stages = 1
     while all(a >= b for a, b in zip(halvings(size, stages + 1)[-1], grid, strict=True)):
         stages += 1
@@ -125,16 +125,16 @@ def stages_to(size: zoo.FrameSize, grid: tuple[int, int]) -> int:
 
 
 def resized(maps: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Maps (B, C, h, w) in another height and width."""
+    """Resize maps (B, C, h, w) to another height and width."""
     if maps.shape[2:] == sides:
         return maps
     return F.interpolate(maps, size=sides, mode="bilinear")
 
 
 class Codebook(nn.Module):
-    """K vectors of D numbers, each the running mean of the vectors that it was nearest to.
+    """K vectors of D numbers, each the running mean of the vectors that were assigned to it.
 
-    It is kept as running sums, which may be averaged over several processes and parts of a batch.
+    Stored as running sums, which can be averaged over processes and parts of a batch.
     """
 
     def __init__(self, codes: int, depth: int) -> None:
@@ -151,25 +151,25 @@ class Codebook(nn.Module):
 
     @property
     def perplexity(self) -> Tensor:
-        """How many codes are in use: as many, used alike, would have the same entropy."""
+        """The effective number of codes: as many equally used codes have the same entropy."""
         share = self.counts / self.counts.sum()
         return torch.special.entr(share).sum().exp()
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """The codes (...) of the nearest vectors in the book to vectors (..., D)."""
+        """Find the codes (...) whose codebook vectors are nearest to vectors (..., D)."""
         book = self.vectors
-        # In 32 bits: the nearest of a thousand is a matter of small differences.
+        # In 32 bits, because distances to a thousand codes differ only slightly.
         with torch.autocast(book.device.type, enabled=False):
             return (book.square().sum(dim=1) - 2 * vectors.to(book.dtype) @ book.T).argmin(dim=-1)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """The vectors (..., D) of codes (...)."""
+        """Look up the vectors (..., D) of codes (...)."""
         return self.vectors[codes]
 
     @torch.no_grad()
     def begin(self, vectors: Tensor) -> None:
-        """Make the book from vectors (N, D) by k-means."""
-        # Imported where it is used: it takes longer to load than all of the zoo.
+        """Initialise the codebook from vectors (N, D) by k-means."""
+        # Imported here, because it takes longer to load than the rest of film-zoo.
         try:
             from vector_quantize_pytorch.vector_quantize_pytorch import kmeans
         except ImportError:
@@ -181,7 +181,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def gather(self, vectors: Tensor, codes: Tensor, decay: float) -> None:
-        """Move the running means towards vectors (N, D) whose nearest codes (N,) are known."""
+        """Move the running means towards vectors (N, D), given their nearest codes (N,)."""
         chosen = F.one_hot(codes, len(self.counts)).to(self.sums.dtype)
         scale = len(self.counts) / len(codes)
         self.counts.lerp_(scale * chosen.sum(dim=0), 1 - decay)
@@ -190,9 +190,9 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def revive(self, least: float, step: Step) -> None:
-        """Move codes that are used less than a share `least` of the mean beside busy ones.
+        """Move codes that are used less than `least` times the mean next to busy codes.
 
-        All noise is shared by the processes, so that they move the same codes alike.
+        All processes use the same noise, so that they move codes in the same way.
         """
         book = self.vectors
         dead = self.counts < least * self.counts.mean()
@@ -206,7 +206,7 @@ class Codebook(nn.Module):
 
 
 class VectorQuantisedAutoencoder(SquaredErrorAutoencoder):
-    """The plain autoencoder around a grid of codes; gradients pass straight through."""
+    """A convolutional autoencoder with a grid of codes; gradients pass straight through."""
 
     name: ClassVar[str] = "vqvae"
     summary: ClassVar[str] = "autoencoder with a grid of codes from one codebook"
@@ -247,11 +247,11 @@ class VectorQuantisedAutoencoder(SquaredErrorAutoencoder):
 
     @classmethod
     def latent_sizes(cls, size: zoo.FrameSize) -> range:
-        """Two numbers have the bits of a code from the largest codebook."""
+        """At least two: a code from the largest codebook takes the bits of two numbers."""
         return range(2, zoo.ANY)
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
-        """Convolutions to the grid and from it."""
+        """The convolutional encoder to the grid, and the decoder from it."""
         options = self.options
         bits = LatentSpec((1,), codes=options.codes).bits
         self.grid = finest_grid(self.size, 8 * options.latent // bits)
@@ -260,31 +260,31 @@ class VectorQuantisedAutoencoder(SquaredErrorAutoencoder):
         return ToGrid(*rest), FromGrid(*rest)
 
     def latent_spec(self) -> LatentSpec:
-        """A code for each place of the grid."""
+        """A grid with one code per cell."""
         return LatentSpec(self.grid, codes=self.options.codes)
 
     def encode(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, H, W) to codes (B, h, w): whole numbers from 0 on."""
+        """Frames (B, 3, H, W) to codes (B, h, w): whole numbers, 0 and up."""
         return self.codebook.nearest(self.encoder(frames).movedim(1, -1)).float()
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Codes (B, h, w), within a half of whole, to frames (B, 3, H, W)."""
+        """Codes (B, h, w), rounded to whole numbers here, to frames (B, 3, H, W)."""
         vectors = self.codebook(self._whole(latent))
         return self.decoder(vectors.movedim(-1, 1))
 
     def to_coordinates(self, numbers: Tensor) -> Tensor:
-        """Codes (N, L), within a half of whole, to their vectors (N, L D)."""
+        """Codes (N, L), rounded to whole numbers here, to their vectors (N, L D)."""
         return self.codebook(self._whole(numbers)).flatten(1)
 
     def from_coordinates(self, coordinates: Tensor) -> Tensor:
-        """The codes (N, L) of the vectors nearest to coordinates (N, L D)."""
+        """Coordinates (N, L D) to the codes (N, L) of the nearest vectors."""
         return self.codebook.nearest(coordinates.unflatten(1, (-1, self.options.depth))).float()
 
     def _whole(self, numbers: Tensor) -> Tensor:
         return numbers.round().long().clamp(0, self.options.codes - 1)
 
     def prepare(self, frames: TrainingFrames) -> None:
-        """Begin with a codebook of what the untrained encoder makes of training frames."""
+        """Initialise the codebook from the untrained encoder's vectors of training frames."""
         if not self.options.kmeans:
             return
         codes, places = self.options.codes, self.grid[0] * self.grid[1]
@@ -298,7 +298,7 @@ class VectorQuantisedAutoencoder(SquaredErrorAutoencoder):
         self.codebook.begin(torch.cat(found))
 
     def losses(self, batch: Batch, step: Step) -> Losses:
-        """Squared error on colour values, and how far vectors are from their codes."""
+        """Squared error of colour values, and distance of vectors to their codes."""
         frames, options = batch.frames, self.options
         if self.training and options.dead:
             self.codebook.revive(options.dead, step)

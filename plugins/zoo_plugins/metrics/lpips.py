@@ -19,7 +19,7 @@ from zoo.pretrained import WeightsUnavailable, alexnet_features_state, vgg16_fea
 from zoo_plugins.metrics.luma import full_precision
 
 HEADS = "weights/v0.1"
-"""Where the package keeps the heads, a file a network."""
+"""Folder of the heads in the package, one file per network."""
 
 
 class LearnedDistance(Metric):
@@ -27,16 +27,16 @@ class LearnedDistance(Metric):
 
     Zhang, Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of Deep Features as
     a Perceptual Metric", CVPR 2018: version 0.1, from the authors' own package. The features are
-    the network's from ImageNet, or the metric is not available: never random ones.
+    from a network trained on ImageNet. Without its weights the metric is unavailable.
     """
 
     better = "lower"
     digits = 3
     network: ClassVar[str]
-    """As the package `lpips` calls it."""
+    """Name of the network in the package `lpips`."""
     heads_sha256: ClassVar[str]
     frames_at_once: ClassVar[int] = 2**31
-    """What many frames leave in memory bounds how many are compared together."""
+    """Maximum frames that are compared at once, to limit memory for their features."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)
@@ -48,7 +48,7 @@ class LearnedDistance(Metric):
         self._network = lpips_network(self.network, features, heads).to(device)
 
     def features(self) -> Mapping[str, Tensor]:
-        """The convolutional layers' weights; raises WeightsUnavailable."""
+        """Load the weights of the convolutional layers; raises WeightsUnavailable."""
         raise TypeError(f"{type(self).__name__} defines no features()")
 
     def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class LearnedDistance(Metric):
 
 
 class Lpips(LearnedDistance):
-    """LPIPS through AlexNet, the authors' own choice for comparing."""
+    """LPIPS with AlexNet, which the authors recommend for comparisons."""
 
     name = "lpips"
     label = "LPIPS (AlexNet)"
@@ -72,21 +72,21 @@ class Lpips(LearnedDistance):
     heads_sha256 = "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"
 
     def features(self) -> Mapping[str, Tensor]:
-        """AlexNet's convolutions."""
+        """Load AlexNet's convolutions."""
         return alexnet_features_state()
 
 
 def lpips_network(
     name: str, features: Mapping[str, Tensor], heads: Mapping[str, Tensor]
 ) -> nn.Module:
-    """The authors' network with every weight given and frozen; raises KeyError if one is not."""
+    """Build the authors' network with these weights, frozen; raises KeyError if one is missing."""
     with warnings.catch_warnings():
-        # `lpips` speaks to an older torchvision than the one installed.
+        # `lpips` uses deprecated arguments of torchvision.
         warnings.simplefilter("ignore")
         import lpips
 
-        # On the meta device no weight exists until it is loaded: a random one cannot be left
-        # behind, and the caller's random numbers stay as they were.
+        # On the meta device weights have no values until they are loaded, so no random weight can
+        # remain, and the random number generator is not used.
         with torch.device("meta"):
             network: nn.Module = lpips.LPIPS(
                 net=name, pretrained=False, pnet_rand=True, eval_mode=True, verbose=False
@@ -97,10 +97,10 @@ def lpips_network(
         if part == "net":
             state[key] = features[rest.partition(".")[2]]
         elif part == "lins":
-            # The package names the same five layers twice: `lin0` is `lins.0`.
+            # The package registers the same five layers twice: `lin0` is `lins.0`.
             state[key] = heads[f"lin{rest}"]
         elif part == "scaling_layer":
-            state[key] = value  # The channels' means and spreads, constants in the package.
+            state[key] = value  # Mean and spread of channels: constants in the package.
         else:
             state[key] = heads[key]
     network.load_state_dict(state, strict=True, assign=True)
@@ -108,14 +108,14 @@ def lpips_network(
 
 
 def lpips_heads(name: str, sha256: str) -> dict[str, Tensor]:
-    """The linear layers that weigh the features, as the package carries them; or Unavailable."""
+    """Load the linear layers that weight the features from the package; raises Unavailable."""
     spec = importlib.util.find_spec("lpips")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / HEADS / f"{name}.pth"
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != sha256:
             raise Unavailable(f"the package lpips has another {path.name} than version 0.1")
-        # The package would load them itself, but not everywhere with `weights_only`.
+        # The package can load them itself, but not always with `weights_only`.
         heads: dict[str, Tensor] = torch.load(
             io.BytesIO(content), map_location="cpu", weights_only=True
         )
@@ -124,7 +124,7 @@ def lpips_heads(name: str, sha256: str) -> dict[str, Tensor]:
 
 
 class LpipsVgg(LearnedDistance):
-    """LPIPS through VGG16: slow, and unfair to compare a model that was trained on VGG16."""
+    """LPIPS with VGG16: slow, and biased in favour of models that were trained on VGG16."""
 
     name = "lpips_vgg"
     label = "LPIPS (VGG16)"
@@ -135,11 +135,11 @@ class LpipsVgg(LearnedDistance):
     frames_at_once = 8
 
     def features(self) -> Mapping[str, Tensor]:
-        """VGG16's convolutions."""
+        """Load VGG16's convolutions."""
         return vgg16_features_state()
 
 
 @hookimpl
 def zoo_metrics() -> Sequence[type[Metric]]:
-    """Offer LPIPS through AlexNet and through VGG16."""
+    """Offer LPIPS with AlexNet and with VGG16."""
     return [Lpips, LpipsVgg]

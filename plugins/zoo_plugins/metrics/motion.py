@@ -1,4 +1,4 @@
-"""Motion energy, motion correlation and flicker: how frames change from one to the next."""
+"""Motion energy, motion correlation and flicker: metrics of changes between frames."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from zoo import Metric, TemporalMetric, hookimpl
 from zoo_plugins.metrics.luma import ROUNDING, change, energy, energy_ratio
 
 LEAST_ENERGY = 2 * ROUNDING
-"""Energy that rounding alone leaves in the difference of two frames."""
+"""Energy of the difference of two frames from rounding alone."""
 
 
 class _OfChanges(TemporalMetric, ABC):
-    """Base of a metric of how luma changes from one frame to the next."""
+    """Base of metrics of the change of luma between consecutive frames."""
 
     def __call__(  # type: ignore[override]
         self,
@@ -37,11 +37,11 @@ class _OfChanges(TemporalMetric, ABC):
 
 
 class MotionEnergy(_OfChanges):
-    """Energy of frame differences, reconstruction over original: less is frozen, more is restless.
+    """Ratio of motion, reconstruction to original: 1 is equal, less is frozen, more is restless.
 
-    The mean square over pixels of the change of BT.709 luma since the frame before, one over the
-    other, within 0.001 to 1000. Not defined where the original changes by no more than rounding to
-    8 bits would leave. It says how much changes, and not where: see motion correlation.
+    Motion is the mean square over pixels of the change of BT.709 luma since the previous frame.
+    The ratio is clipped to 0.001 to 1000. Undefined if the original changes by no more than 8-bit
+    rounding. It measures how much changes, but not where: see motion correlation.
     """
 
     name = "motion_energy"
@@ -53,24 +53,24 @@ class MotionEnergy(_OfChanges):
     )
 
     def compare(self, original: Tensor, reconstruction: Tensor) -> Tensor:
-        """Ratio of the energies, (B,); NaN where the original does not move."""
+        """Ratio of the energies (B,); NaN if the original does not move."""
         return energy_ratio(energy(reconstruction), energy(original), LEAST_ENERGY)
 
 
 LEAST_VARIANCE = 2 * ROUNDING
-"""Variance that rounding alone leaves in the difference of two frames."""
+"""Variance of the difference of two frames from rounding alone."""
 NONE = 1e-8
-"""Variance below which only the rounding of sums is left."""
+"""Variance below which a value can be a rounding error of sums."""
 
 
 class MotionCorrelation(_OfChanges):
-    """Pearson's correlation, over pixels, of frame differences with the original's: -1 to 1.
+    """Correlation of motion in the reconstruction with motion in the original: -1 to 1.
 
-    Of the change of BT.709 luma since the frame before: 1 where the reconstruction changes where
-    and as the film does, 0 where it changes elsewhere or not at all. Not defined where the
-    original's change varies over pixels by no more than rounding to 8 bits would leave: where
-    nothing moves, or all grows brighter alike. It says nothing of how much changes: see motion
-    energy.
+    Pearson's correlation over pixels of the change of BT.709 luma since the previous frame. It is
+    1 if the reconstruction changes in the same places and ways as the film, and 0 if it changes
+    elsewhere or not at all. Undefined if the original's change varies over pixels by no more than
+    8-bit rounding: if nothing moves, or if the whole frame brightens equally. It does not measure
+    how much changes: see motion energy.
     """
 
     name = "motion_correlation"
@@ -80,10 +80,10 @@ class MotionCorrelation(_OfChanges):
     source = "Pearson correlation over pixels of the change of BT.709 luma between neighbours"
 
     def compare(self, original: Tensor, reconstruction: Tensor) -> Tensor:
-        """Correlation over pixels, (B,); NaN where the original does not vary."""
+        """Correlation over pixels (B,); NaN if the original's change does not vary."""
         x, y = _centred(original), _centred(reconstruction)
         x_variance, y_variance = energy(x), energy(y)
-        # What does not change, or alike everywhere, has no variance and follows nothing.
+        # A change that is the same everywhere, or 0, has no variance: it correlates with nothing.
         still = y_variance < NONE
         together = (x * y).mean(dim=(1, 2)) / (x_variance * y_variance).sqrt()
         correlation = together.masked_fill(still, 0).clamp(-1, 1)
@@ -95,11 +95,11 @@ def _centred(pictures: Tensor) -> Tensor:
 
 
 class Flicker(_OfChanges):
-    """How much more or less mean luma changes than in the original, in 8-bit levels.
+    """Error in the change of a frame's mean luma since the previous frame, in 8-bit levels.
 
-    | change of the reconstruction's mean BT.709 luma since the frame before - the original's |: 0
-    where brightness follows the film's, at most 510. Of the whole frame: flicker of a part of it
-    counts by its area, and two parts that flicker against each other cancel.
+    The absolute difference between the changes of mean BT.709 luma in the reconstruction and in
+    the original: 0 if brightness follows the film, at most 510. It measures the whole frame: if a
+    part flickers, it counts by its area, and parts that flicker in opposite ways cancel out.
     """
 
     name = "flicker"
@@ -110,7 +110,7 @@ class Flicker(_OfChanges):
     source = "difference of the changes of mean BT.709 luma between neighbours, without its sign"
 
     def compare(self, original: Tensor, reconstruction: Tensor) -> Tensor:
-        """Distance of the mean changes, (B,) from 0 up."""
+        """Absolute difference of the mean changes: (B,), at least 0."""
         return (reconstruction.mean(dim=(1, 2)) - original.mean(dim=(1, 2))).abs()
 
 

@@ -10,17 +10,17 @@ from torch import Tensor
 from zoo import Metric, hookimpl
 
 HIGHEST = 60.0
-"""What an identical frame gets, whose PSNR has no finite value, and at most any frame."""
+"""Maximum PSNR in dB, which identical frames get instead of infinity."""
 
 
 class Psnr(Metric):
-    """Peak signal-to-noise ratio of a frame, 10 log10(255² / e) dB at most 60.
+    """Peak signal-to-noise ratio of a frame, 10 log10(255² / e) dB, at most 60 dB.
 
-    `e` is the mean squared error over all samples of the frame, red, green and blue together,
-    in 8-bit levels; the sum is of whole numbers and so exact, whatever the batch. The ceiling is
-    that of libvmaf for 8 bits (6 dB a bit and 12): a perfect reconstruction counts as 60 dB, as
-    does one in which fewer than one sample in fifteen is one level out, so that a black frame
-    cannot carry the mean of a film.
+    `e` is the mean squared error over all red, green and blue samples of the frame, in 8-bit
+    levels; it is summed in integers, so the result is exact for every batch size. The maximum is
+    libvmaf's for 8 bits (6 dB per bit plus 12). A perfect reconstruction gets 60 dB, as does one
+    in which fewer than one sample in fifteen is off by one level. So a few black frames cannot
+    dominate the mean of a film.
     """
 
     name = "psnr"
@@ -38,7 +38,7 @@ class Psnr(Metric):
         error = (originals.float() - reconstructions.float()).mul_(255).round_()
         total = error.mul_(error).sum(dim=(1, 2, 3), dtype=torch.int64)
         mean = total.float() / originals[0].numel()
-        # No error gives infinity, which the ceiling brings down.
+        # Without any error the PSNR is infinite, and is clamped to the maximum.
         return (10 * torch.log10(255**2 / mean)).clamp(max=HIGHEST)
 
 

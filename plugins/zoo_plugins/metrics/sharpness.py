@@ -1,4 +1,4 @@
-"""Sharpness: how much fine detail is left, correct or not."""
+"""Sharpness: how much fine detail a reconstruction has, whether correct or not."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from zoo import Metric, hookimpl
 from zoo_plugins.metrics.luma import ROUNDING, energy, energy_ratio, luma
 
 LEAST = 20 * ROUNDING
-"""Energy that rounding alone leaves: the squares of the Laplacian's numbers sum to 20."""
+"""Energy from rounding alone: the squared coefficients of the Laplacian sum to 20."""
 
 
 class Sharpness(Metric):
-    """Energy of the Laplacian of luma, reconstruction over original: 1 keeps it, less is blurred.
+    """Ratio of fine detail, reconstruction to original: 1 is equal, less than 1 is blurred.
 
-    The mean square of the Laplacian (4 at the pixel, -1 at its four neighbours, within the frame)
-    of BT.709 luma, after the focus measure of Subbarao, Choi and Nikzad, "Focusing techniques",
-    Optical Engineering 32(11), 1993. Within 0.001 to 1000. Not defined where the original has no
-    more than rounding to 8 bits would leave: black, grey and white frames. Noise counts as detail.
+    Detail is the mean square of the Laplacian (4 at the pixel, -1 at its four neighbours, inside
+    the frame) of BT.709 luma, after the focus measure of Subbarao, Choi and Nikzad, "Focusing
+    techniques", Optical Engineering 32(11), 1993. Clipped to 0.001 to 1000. Undefined if the
+    original has no more detail than 8-bit rounding: black, grey, white. Noise counts as detail.
     """
 
     name = "sharpness"
@@ -38,7 +38,7 @@ class Sharpness(Metric):
 
 
 def _laplacian(pictures: Tensor) -> Tensor:
-    """(B, H, W) gives (B, H - 2, W - 2)."""
+    """Laplacian of pictures (B, H, W), without padding: (B, H - 2, W - 2)."""
     middle = pictures[:, 1:-1, 1:-1] * 4
     middle.sub_(pictures[:, :-2, 1:-1]).sub_(pictures[:, 2:, 1:-1])
     return middle.sub_(pictures[:, 1:-1, :-2]).sub_(pictures[:, 1:-1, 2:])

@@ -1,7 +1,7 @@
-"""SSIM and MS-SSIM: how well structure is kept, at one scale or at several; also as a loss.
+"""SSIM and MS-SSIM: structural similarity at one scale or at several, as metrics and as a loss.
 
-Wang, Bovik, Sheikh and Simoncelli, IEEE Transactions on Image Processing 13(4), 2004; over scales
-Wang, Simoncelli and Bovik, Asilomar Conference on Signals, Systems and Computers, 2003.
+SSIM: Wang, Bovik, Sheikh and Simoncelli, IEEE Transactions on Image Processing 13(4), 2004.
+MS-SSIM: Wang, Simoncelli and Bovik, Asilomar Conference on Signals, Systems and Computers, 2003.
 """
 
 from __future__ import annotations
@@ -23,33 +23,32 @@ SCALE_WEIGHTS = 0.0448, 0.2856, 0.3001, 0.2363, 0.1333
 """Exponents of the scales, finest first, as published in 2003."""
 
 LEAST_FACTOR = 1e-4
-"""What a factor of MS-SSIM counts as at least in a loss: a fractional power has no slope at 0."""
+"""Minimum of a factor of MS-SSIM in a loss: fractional powers have no finite slope at 0."""
 
 _TILE = 32
-"""Windows weighed by one product of matrices; the longer it is, the more zeros are multiplied."""
+"""Windows per matrix product; in a larger product, more of the numbers are zeros."""
 _PIECE = 2**19
-"""Numbers of a picture that a CPU works on at a time, so that what comes of them stays near."""
+"""Numbers that a CPU processes at a time, so that intermediate results stay in its cache."""
 
 
 def number_of_scales(height: int, width: int) -> int:
-    """How many scales, five at most, leave room for a window of 5 at the coarsest."""
+    """The number of scales, at most five, at which the coarsest has room for a window of 5."""
     shortest = min(height, width)
     return max(1, sum(shortest >> scale >= SMALLEST_WINDOW for scale in range(len(SCALE_WEIGHTS))))
 
 
 def largest_window(side: int) -> int:
-    """The widest odd window that a side has room for, 11 at most."""
+    """The largest odd window that fits into a side, at most 11."""
     return min(WINDOW, (side - 1) // 2 * 2 + 1)
 
 
 def similarities(x: Tensor, y: Tensor, windows: Sequence[int]) -> Tensor:
     """Compare two float (B, C, H, W) in [0, 1] at full size, at half the size, and so on.
 
-    `windows` has the window of each scale. Float (B, S, 2, C) for S scales: the similarity, then
-    contrast and structure alone, means over the windows that lie whole within the picture.
-    Gradients flow through it.
+    `windows` has the window of each scale. Returns float (B, S, 2, C) for S scales: the similarity,
+    and contrast and structure alone, as means over all windows inside the picture. Differentiable.
     """
-    # With s = x + y and d = x - y, four weighed pictures do the work of five:
+    # With s = x + y and d = x - y, four filtered pictures are enough instead of five:
     # s² - d² = 4xy and s² + d² = 2(x² + y²), for means, variances and covariance alike.
     pair = torch.stack([x + y, x - y])
     found = []
@@ -62,40 +61,40 @@ def similarities(x: Tensor, y: Tensor, windows: Sequence[int]) -> Tensor:
 
 @zoo.shared
 def all_scales(x: Tensor, y: Tensor) -> Tensor:
-    """Compute `similarities` at as many scales as there are, each with the widest window.
+    """Compute `similarities` at as many scales as fit, each with the largest window that fits.
 
-    One piece of work for SSIM, which is the first scale, and MS-SSIM: float (B, S, 2, 3).
+    The result, float (B, S, 2, 3), is shared by SSIM, which is the first scale, and MS-SSIM.
     """
     height, width = x.shape[-2:]
     scales = range(number_of_scales(height, width))
     windows = [largest_window(min(height, width) >> scale) for scale in scales]
     frames = max(1, _PIECE // x[0].numel()) if x.device.type == "cpu" else len(x)
     pieces = zip(x.float().split(frames), y.float().split(frames), strict=True)
-    # Rows of one colour, whatever the layout was: they are what is multiplied.
+    # Contiguous, because the products multiply rows of one colour.
     return torch.cat([similarities(a.contiguous(), b.contiguous(), windows) for a, b in pieces])
 
 
 def multiscale(scales: Tensor, floor: float = 0.0) -> Tensor:
-    """Weigh `similarities` (B, S, 2, C), finest first, into MS-SSIM: (B, C) in [floor, 1].
+    """Combine `similarities` (B, S, 2, C), finest scale first, into MS-SSIM: (B, C) in [floor, 1].
 
-    Contrast and structure of every scale, luminance of the coarsest. Where contrasts are opposed
-    a mean may be negative, which no fractional power can take: it counts as `floor`. The exponents
-    of fewer than five scales are divided by their sum.
+    Uses contrast and structure of every scale, and luminance of the coarsest. With opposite
+    contrasts, a mean can be negative and has no fractional power, so it is raised to `floor`. With
+    fewer than five scales, exponents are divided by their sum.
     """
     weights = SCALE_WEIGHTS[: scales.shape[1]]
     factors = torch.cat([scales[:, :-1, 1], scales[:, -1:, 0]], dim=1).clamp(min=floor)
-    # Exponents as plain numbers: a tensor of them would be copied to the device in every call.
+    # Exponents as Python numbers: a tensor would be copied to the device in every call.
     exponents = (weight / sum(weights) for weight in weights)
     raised = [one**power for one, power in zip(factors.unbind(1), exponents, strict=True)]
-    # The gradient of `torch.prod` looks whether a factor is 0, and on a GPU waits for the answer.
+    # Not `torch.prod`: its gradient tests whether a factor is 0, which synchronises a GPU.
     return functools.reduce(torch.mul, raised)
 
 
 def multiscale_similarity(reconstructions: Tensor, frames: Tensor) -> Tensor:
-    """MS-SSIM of float (B, 3, H, W) in [0, 1], averaged over colours: (B,), to be learnt from.
+    """Differentiable MS-SSIM of float (B, 3, H, W) in [0, 1], averaged over colours: (B,).
 
-    1 for equal frames. Sides are 5 at least. Films are small, so the window is as large as the
-    coarsest scale allows, 11 at most, over as many scales as leave room for it.
+    It is 1 for equal frames. Sides must be at least 5. Uses as many scales as have room for a
+    window of 5, all with the largest window that fits into the coarsest, at most 11.
     """
     scales = number_of_scales(*frames.shape[-2:])
     window = largest_window(min(frames.shape[-2:]) >> (scales - 1))
@@ -117,17 +116,17 @@ def _similarity(pair: Tensor, window: int) -> Tensor:
 
 
 def _weighed(pictures: Tensor, window: int) -> Tensor:
-    """Weigh every whole window by the Gaussian: (..., H, W) gives (..., H - w + 1, W - w + 1).
+    """Filter with the Gaussian, without padding: (..., H, W) to (..., H - w + 1, W - w + 1).
 
-    The Gaussian separates into a row and a column, and each is a product with a matrix that is
-    zero off a band; of that, tile by tile, little is multiplied. Much faster than a convolution.
+    The Gaussian separates into rows and columns. Each is a product with a band matrix, computed in
+    tiles so that few zeros are multiplied. This is much faster than a convolution.
     """
     at = torch.arange(window, device=pictures.device, dtype=torch.float32) - window // 2
     weights = torch.exp(-0.5 * (at / SIGMA).square())
     reach = _TILE + window - 1
     rows = weights.new_zeros(_TILE, reach + 1)
     rows[:, :window] = weights / weights.sum()
-    # Rows that are one too long, laid end to end and cut shorter, each start one further on.
+    # Flattening rows that are one too long and cutting them shifts each row by one more.
     band = rows.flatten()[: _TILE * reach].view(_TILE, reach)
 
     def tiles(length: int) -> list[tuple[slice, Tensor]]:
@@ -151,10 +150,10 @@ def _weighed(pictures: Tensor, window: int) -> Tensor:
 
 
 def _products(pairs: Sequence[tuple[Tensor, Tensor]], dim: int) -> Tensor:
-    """Join products of matrices, (M, h, k) by (M, k, w), along `dim`: 1 or 2."""
+    """Concatenate matrix products, (M, h, k) by (M, k, w), along `dim` (1 or 2)."""
     if torch.is_grad_enabled() and any(matrix.requires_grad for pair in pairs for matrix in pair):
         return torch.cat([torch.bmm(a, b) for a, b in pairs], dim)
-    # Each written where it belongs: a copy less, where no gradient needs them apart.
+    # Without gradients, each product is written into place, which saves a copy.
     sizes = [(a.shape[1], b.shape[2])[dim - 1] for a, b in pairs]
     shape = [len(pairs[0][0]), pairs[0][0].shape[1], pairs[0][1].shape[2]]
     shape[dim] = sum(sizes)
@@ -165,7 +164,7 @@ def _products(pairs: Sequence[tuple[Tensor, Tensor]], dim: int) -> Tensor:
 
 
 def _halved(pictures: Tensor) -> Tensor:
-    """Mean of every 2x2 pixels; an odd last row or column is left out. Faster than a pooling."""
+    """Average 2x2 pixels, without an odd last row or column; faster than torch's pooling."""
     height, width = (side // 2 * 2 for side in pictures.shape[-2:])
     pictures = pictures[..., :height, :width]
     rows = pictures[..., ::2, :] + pictures[..., 1::2, :]
@@ -177,9 +176,9 @@ class Ssim(Metric):
 
     Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to
     Structural Similarity", IEEE Transactions on Image Processing 13(4), 2004: Gaussian window
-    of 11x11 with sigma 1.5, K1 0.01, K2 0.03, the mean over the windows that lie whole within
-    the frame, at the frame's own size. The paper has grey pictures; here it is the mean over
-    red, green and blue, so that a wrong colour counts.
+    of 11x11 with sigma 1.5, K1 0.01, K2 0.03, mean over all windows inside the frame, without
+    scaling the frame. The paper uses grey pictures; here the score is the mean over red, green
+    and blue, so that wrong colours count.
     """
 
     name = "ssim"
@@ -202,12 +201,12 @@ class MsSsim(Metric):
     """Multiscale structural similarity of a frame: 1 for equal ones, 0 for unlike ones.
 
     Wang, Simoncelli and Bovik, "Multiscale Structural Similarity for Image Quality Assessment",
-    Asilomar 2003: five scales, each half the size of the one before, with the published
-    exponents, and windows as SSIM has them, 11x11 with sigma 1.5. The mean over red, green and
-    blue. Frames of films may be too small for that: where the shorter side of a scale is less
-    than 11, the window there is the widest odd one that fits, and scales on which not even 5x5
-    fits are left out, with the other exponents divided by their sum. From a shorter side of 176
-    on it is as published; 144 has 9x9 at the coarsest of five scales, 54 has four scales.
+    Asilomar 2003: five scales, each half the size of the previous one, with the published
+    exponents and the windows of SSIM, 11x11 with sigma 1.5. The score is the mean over red, green
+    and blue. Small frames need an adaptation: a scale with a side of less than 11 uses the largest
+    odd window that fits, and scales with no room for 5x5 are left out, with the other exponents
+    divided by their sum. From a shorter side of 176 on, it is as published; 144 has a window of
+    9x9 at the coarsest of five scales, 54 has four scales.
     """
 
     name = "ms_ssim"

@@ -1,4 +1,4 @@
-"""VMAF: quality as a model fitted to viewers' scores of compressed films predicts it."""
+"""VMAF: quality predicted by a model that was fitted to viewers' scores of compressed films."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from zoo_plugins.metrics.luma import full_precision, luma
 class Vmaf(TemporalMetric):
     """Video multimethod assessment fusion, 0 to 100: about 100 for equal frames.
 
-    Netflix's model v0.6.1 from the package `vmaf-torch`, which is held to libvmaf by its authors.
-    It sees BT.709 luma alone, here as video holds it, 16 to 235 and rounded to whole levels, and
-    was fitted to 1080p seen from three screen heights, compressed and scaled: frames of 256x144
-    are out of its range, and so are reconstructions. Compare its values with each other only.
+    Netflix's model v0.6.1 from the package `vmaf-torch`, whose authors test it against libvmaf. It
+    uses only BT.709 luma, here in video range (16 to 235), rounded to whole levels. It was fitted
+    to compressed and scaled 1080p video seen from three screen heights. Neither frames of 256x144
+    nor reconstructions are in that range, so compare its values only with each other.
 
-    The motion of a frame is the lesser of its changes from the frame before and to the one after,
-    as in libvmaf, within its shot: the last frame of a shot has the first of the two alone.
+    As in libvmaf, the motion of a frame is the smaller of its changes from the previous frame and
+    to the next one in its shot. The last frame of a shot only has the change from the previous.
     """
 
     name = "vmaf"
@@ -47,20 +47,20 @@ class Vmaf(TemporalMetric):
         earlier_originals: Tensor,
         earlier_reconstructions: Tensor,
     ) -> Tensor:
-        """Features of four float (B, 3, H, W) in [0, 1], at least 32x32; float32 (B, 6)."""
+        """Compute features of four float (B, 3, H, W) in [0, 1], at least 32x32: float32 (B, 6)."""
         x, y, earlier = map(_as_video, (originals, reconstructions, earlier_originals))
         with full_precision(originals.device):
-            # Pairs in turn, of which every second frame has its own predecessor before it.
+            # Interleaved, so that every second frame follows its own predecessor.
             in_turn = torch.stack([earlier, x], dim=1).flatten(0, 1)
             motion = self._vmaf.compute_motion(in_turn)[1::2]
             detail = self._vmaf.compute_adm_score(x, y)
             return torch.cat([detail, motion, self._vmaf.compute_vif_features(x, y)], dim=1)
 
     def over_film(self, values: Tensor) -> Tensor:
-        """Scores of all frames, (N,), of their features (N, 6)."""
+        """Compute the scores (N,) of all frames from their features (N, 6)."""
         detail, motion, fidelity = values[:, :1], values[:, 1:2], values[:, 2:]
         after = torch.cat([motion[1:], motion.new_full((1, 1), torch.nan)])
-        # Of a number and NaN, which stands where a shot begins, the number.
+        # `fmin` ignores NaN, which marks the first frame of a shot.
         lesser = torch.where(motion.isnan(), motion, torch.fmin(motion, after))
         with full_precision(values.device):
             score: Tensor = self._vmaf.predict(detail, lesser, fidelity)
@@ -68,11 +68,11 @@ class Vmaf(TemporalMetric):
 
 
 def _as_video(frames: Tensor) -> Tensor:
-    """Luma as 8-bit video holds it: (B, 1, H, W), whole levels from 16 to 235."""
+    """Luma in the range of 8-bit video: (B, 1, H, W), whole levels from 16 to 235."""
     return (16 + luma(frames) * (219 / 255)).round().unsqueeze(1)
 
 
 @hookimpl
 def zoo_metrics() -> Sequence[type[Metric]]:
-    """Offer VMAF, where its package is installed."""
+    """Offer VMAF."""
     return [Vmaf]

@@ -1,1 +1,1 @@
-"""References that are listed beside the models in every table: mean frame, PCA and video codecs."""
+"""References for every table: mean frame, PCA, a pretrained autoencoder and video codecs."""

@@ -1,8 +1,8 @@
-"""x264, x265 and SVT-AV1 through PyAV, at as many bytes per frame as the models' latents have.
+"""x264, x265 and SVT-AV1 through PyAV, at the same bytes per frame as the models' latents.
 
-What is counted is the elementary stream, playable as it is (Annex B for H.264 and H.265, OBUs with
-temporal delimiters for AV1), parameter sets and headers included; no container. docs/references.md
-has the settings and why they are as they are.
+The bytes are those of the playable elementary stream (Annex B for H.264 and H.265, OBUs with
+temporal delimiters for AV1), with parameter sets and headers but without a container.
+docs/references.md lists the settings and the reasons for them.
 """
 
 from __future__ import annotations
@@ -30,41 +30,41 @@ from zoo.base.encoder_priority import quiet_encoders, usual_priority
 from zoo.base.time_code import rate_fraction
 
 CLOSE_ENOUGH = 0.015
-"""A coding this near to the bytes asked for ends the search."""
+"""The search ends when the bytes differ from the target by at most this share."""
 CODINGS = 9
-"""At most so many; four is usual."""
+"""Maximum codings per search; four is usual."""
 ROUNDED_WELL = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
-"""Without these libswscale is 6 dB worse on the way to yuv420p and back, before any coding."""
+"""Without these flags, conversion to yuv420p and back loses 6 dB before any coding."""
 
 NO_MATRIX = 0
-"""ITU-T H.273's code for what is red, green and blue already."""
+"""ITU-T H.273's matrix code for RGB."""
 
 Frame = npt.NDArray[np.uint8]
 
 
 class VideoCodec(FilmCodec):
-    """An encoder of FFmpeg: the film is coded again and again until its length is right.
+    """An FFmpeg encoder: it codes the film repeatedly until the stream has the right length.
 
     The quality (a constant rate factor: higher is coarser) is found by regula falsi on the
-    logarithm of the stream's length, which is nearly linear in it.
+    logarithm of the stream's length, which is a nearly linear function of the quality.
     """
 
     encoder: ClassVar[str]
     finest: ClassVar[float] = 0.0
     coarsest: ClassVar[float]
     first: ClassVar[float]
-    """Where the search begins."""
+    """The quality at which the search begins."""
     grid: ClassVar[float]
-    """The smallest step of the quality that the encoder knows."""
+    """The encoder's smallest step in quality."""
     stripped: ClassVar[str | None] = None
-    """A bitstream filter for what the encoder writes that no decoder needs."""
+    """A bitstream filter that removes data which no decoder needs."""
 
     def settings(self, quality: float, threads: int) -> dict[str, str]:
         """The encoder's options."""
         raise TypeError(f"{type(self).__name__} defines no settings(quality, threads)")
 
     def code(self, film: Film, terms: CodingTerms) -> CodedFilm:
-        """Search for the quality at which the stream has the bytes; the nearest wins."""
+        """Code the film at the quality whose stream is nearest to the requested bytes."""
         target = terms.bytes_per_frame * len(film)
         tried: dict[float, int] = {}
         best: tuple[bytes, float] | None = None
@@ -82,11 +82,11 @@ class VideoCodec(FilmCodec):
         return CodedFilm(*best, note=self._reason(tried, target, len(film)))
 
     def _next(self, tried: dict[float, int], target: float) -> float | None:
-        """The quality to try next; None where none is left that could be nearer."""
+        """Choose the next quality to try; None if no other quality could be nearer."""
         if min(_apart(length, target) for length in tried.values()) <= CLOSE_ENOUGH:
             return None
         if min(tried.values()) > target or max(tried.values()) < target:
-            # On one side only: go on past it, half the bytes for every 6, as a rule.
+            # All tries are on one side of the target: go past it. Usually 6 more halve the bytes.
             edge = max(tried) if min(tried.values()) > target else min(tried)
             over = 6 * math.log2(tried[edge] / target)
             guess = edge + math.copysign(max(1.3 * abs(over), 2.0), over)
@@ -120,7 +120,7 @@ class VideoCodec(FilmCodec):
         return f"{reached / frames:.1f} bytes per frame is the nearest {self.name} came"
 
     def _coded(self, film: Film, quality: float) -> bytes:
-        """The elementary stream of the whole film at one quality."""
+        """Code the whole film at one quality, as an elementary stream."""
         quiet_encoders()
         written = io.BytesIO()
         padded = FrameSize(*(side + side % 2 for side in self.size))
@@ -158,12 +158,12 @@ class VideoCodec(FilmCodec):
         return written.getvalue()
 
     def decode(self, stream: bytes) -> Iterator[Frame]:
-        """Decode the elementary stream; cut off what padding made the sides even."""
+        """Decode the elementary stream; crop the padding that made the sides even."""
         to_rgb: Callable[[VideoFrame], VideoFrame] | None = None
         with av.open(io.BytesIO(stream), "r", format=self.suffix) as container:
             decoder = container.streams.video[0].codec_context
             decoder.thread_count = torch.get_num_threads()
-            # A stream may have come with somebody's run: frames of another size are not made.
+            # The stream may be untrusted, from a shared run: refuse to decode larger frames.
             decoder.options = {"max_pixels": str((self.size.width + 16) * (self.size.height + 16))}
             for frame in container.decode(video=0):
                 size = FrameSize(frame.width, frame.height)
@@ -180,11 +180,11 @@ class X264(VideoCodec):
     suffix = "h264"
     encoder = "libx264"
     coarsest, first, grid = 51.0, 40.0, 0.05
-    # The text in which x264 lists its settings, 700 bytes: a third of a short clip's budget.
+    # Removes x264's list of its settings: 700 bytes, a third of a short clip's budget.
     stripped = "filter_units=remove_types=6"
 
     def settings(self, quality: float, threads: int) -> dict[str, str]:
-        """Preset slow; key frames only where the picture changes."""
+        """Preset slow; key frames only at scene changes."""
         return {"preset": "slow", "crf": f"{quality:g}", "x264-params": "keyint=infinite"}
 
 
@@ -198,7 +198,7 @@ class X265(VideoCodec):
     coarsest, first, grid = 51.0, 40.0, 0.05
 
     def settings(self, quality: float, threads: int) -> dict[str, str]:
-        """Preset slow; key frames only where the picture changes; no text about itself."""
+        """Preset slow; key frames only at scene changes; no info text in the stream."""
         params = f"keyint=-1:info=0:log-level=none:pools=none:frame-threads={min(threads, 16)}"
         return {"preset": "slow", "crf": f"{quality:g}", "x265-params": params}
 
@@ -213,7 +213,7 @@ class SvtAv1(VideoCodec):
     finest, coarsest, first, grid = 1.0, 70.0, 60.0, 0.25
 
     def settings(self, quality: float, threads: int) -> dict[str, str]:
-        """Preset 4; one key frame. The library takes quarters of a step, FFmpeg's option none."""
+        """Preset 4; one key frame. The library accepts quarter steps, FFmpeg's option does not."""
         return {"preset": "4", "svtav1-params": f"crf={quality:g}:keyint=-1:lp={min(threads, 6)}"}
 
 
@@ -250,7 +250,7 @@ def _converter(size: FrameSize, before: str, after: str) -> Callable[[VideoFrame
     graph.configure()
 
     def convert(frame: VideoFrame, graph: Graph = graph) -> VideoFrame:
-        # The graph is held here: its parts do not keep it alive.
+        # Refers to the graph here, because its filters do not keep it alive.
         if before == "rgb24":
             frame.colorspace, frame.color_range = NO_MATRIX, ColorRange.JPEG
         source.push(frame)
@@ -263,5 +263,5 @@ def _converter(size: FrameSize, before: str, after: str) -> Callable[[VideoFrame
 
 @hookimpl
 def zoo_references() -> Sequence[type[FilmCodec]]:
-    """Three codecs at the models' bytes per frame."""
+    """Offer the three codecs."""
     return [X264, X265, SvtAv1]

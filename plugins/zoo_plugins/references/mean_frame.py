@@ -1,4 +1,4 @@
-"""The mean frame: what a model must beat to have learned anything at all."""
+"""The mean frame: the lowest baseline, which every model should beat."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class MeanFrame(zoo.Autoencoder):
         self.register_buffer("mean", torch.zeros(3, size.height, size.width))
 
     def encode(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, H, W) to nothing: (B, 0)."""
+        """Frames (B, 3, H, W) to empty latents (B, 0)."""
         return frames.new_zeros(frames.shape[0], 0)
 
     def decode(self, latent: Tensor) -> Tensor:
-        """The mean frame, B times."""
+        """Return the mean frame B times: (B, 3, H, W)."""
         return self.mean.expand(latent.shape[0], -1, -1, -1)
 
     def latent_spec(self) -> LatentSpec:

@@ -1,9 +1,9 @@
-"""Principal components: the best that any linear autoencoder can do at this latent size.
+"""Principal components: the best possible linear autoencoder at this latent size.
 
-Short films are solved exactly from the inner products of their frames. Long ones, whose
-matrix of inner products would not fit, by subspace iteration over the film until it settles
-(Halko, Martinsson and Tropp, Finding structure with randomness, 2011). Either way the film is
-read from disk a chunk at a time and is never held as a whole.
+Short films are solved exactly, from the inner products of their frames. For long films this matrix
+would not fit in memory, so subspace iteration over the film is used until it converges (Halko,
+Martinsson and Tropp, Finding structure with randomness, 2011). In both cases the film is read from
+disk in chunks and is never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import zoo
 from zoo import BadInput, FrameSize, Options, TrainingFrames, hookimpl
 
 EXACT_UP_TO = 6000
-"""Frames whose inner products are held at once: 288 MB in double precision."""
+"""Maximum frames for the exact solution; their inner products take 288 MB in double precision."""
 OVERSAMPLED = 10
 PASSES = 12
 SETTLED = 1e-4
 CHUNK = 64
-"""Frames that are worked on at once."""
+"""Frames that are processed at once."""
 BLOCK = 8 * CHUNK
-"""Frames that stay while the inner products with every other chunk are taken: at 256x144 226 MB in
-floats. The film is read once a block."""
+"""Frames that are held while their inner products with every other chunk are computed: 226 MB of
+floats at 256x144. The film is read once per block."""
 
 
 class PrincipalComponents(zoo.Autoencoder):
-    """Latents are coordinates along the directions in which the training frames differ most."""
+    """PCA: latents are coordinates along the directions in which training frames vary most."""
 
     name: ClassVar[str] = "pca"
     summary: ClassVar[str] = "principal components of the training frames"
@@ -56,7 +56,7 @@ class PrincipalComponents(zoo.Autoencoder):
     def fit(self, frames: TrainingFrames) -> None:
         """Find the components of the training frames.
 
-        Raises BadInput where there are no more training frames than the latent has numbers.
+        Raises BadInput unless there are more training frames than numbers in the latent.
         """
         count = len(frames)
         if count <= self.options.latent:
@@ -78,18 +78,18 @@ class PrincipalComponents(zoo.Autoencoder):
     def _chunks(
         self, frames: TrainingFrames, start: int = 0, stop: int | None = None
     ) -> Iterator[Tensor]:
-        """Training frames `[start, stop)`, flattened and centred, a chunk at a time."""
+        """Yield training frames `[start, stop)`, flattened and centred, in chunks."""
         for some in self._frames(frames, start, stop):
             yield some.flatten(1) - self.mean
 
     def _frames(
         self, frames: TrainingFrames, start: int = 0, stop: int | None = None
     ) -> Iterator[Tensor]:
-        """Training frames `[start, stop)`, float (B, 3, H, W) in [0, 1], a chunk at a time."""
+        """Yield training frames `[start, stop)`, float (B, 3, H, W) in [0, 1], in chunks."""
         return frames.batches(CHUNK, self.mean.device, start, stop)
 
     def _exact(self, frames: TrainingFrames) -> Tensor:
-        """Components (L, values) from the eigenvectors of the frames' inner products."""
+        """Compute components (L, values) from the eigenvectors of the frames' inner products."""
         count = len(frames)
         products = torch.zeros(count, count, dtype=torch.float64, device=self.mean.device)
         for start in range(0, count, BLOCK):
@@ -110,7 +110,7 @@ class PrincipalComponents(zoo.Autoencoder):
         return torch.linalg.qr(directions.T).Q.T
 
     def _by_subspace_iteration(self, frames: TrainingFrames) -> Tensor:
-        """Components (L, values) by repeated passes over the film, until variances settle."""
+        """Compute components (L, values) by passes over the film until variances converge."""
         wanted = self.options.latent
         generator = torch.Generator(self.mean.device).manual_seed(0)
         start = torch.randn(

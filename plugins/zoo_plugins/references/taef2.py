@@ -1,11 +1,11 @@
-"""A general autoencoder of pictures that was trained on none of the films: TAEF2.
+"""TAEF2: a general image autoencoder, pretrained on none of the films.
 
 Ollin Boer Bohan distilled it from the autoencoder of FLUX.2 (`madebyollin/taesd`, MIT licence). It
-answers whether training on a film is worth it. Its latent is a grid at an eighth of the frame's
-size with 32 numbers in 8 bits at each place, so that its bytes follow the size of the frame:
+shows whether training on a film is worth it. Its latent is a grid at an eighth of the frame's
+width and height, with 32 numbers of 8 bits in each cell. So its bytes depend on the frame size:
 18,432 at 256x144.
 
-The encoder and the decoder are plain sequences whose places are the keys of the published files.
+Encoder and decoder are `nn.Sequential`, with layer indices as the keys in the published files.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from zoo.pretrained import PretrainedFile, WeightsUnavailable, pretrained_state
 
 CHANNELS, LATENT_CHANNELS, INSIDE = 64, 32, 256
 SHRINKS = 8
-"""How much smaller than the frame the latent's grid is."""
+"""Width and height of a frame over those of the latent's grid."""
 LEVELS = 256
-"""Values of a number as it is stored: 8 bits."""
+"""Levels of a stored number: 8 bits."""
 LARGEST = 3.0
-"""Latents are squashed into (-3, 3) before they are decoded, and stored over that range."""
+"""Latents are squashed to (-3, 3) before decoding, and the stored levels span this range."""
 _ADDRESS = "https://github.com/madebyollin/taesd/raw/5cccb12dc72074a4be35680c3b108548a7c69978"
 ENCODER = PretrainedFile(
     "taef2_encoder.pth",
@@ -44,12 +44,12 @@ DECODER = PretrainedFile(
 
 
 def convolution(before: int, after: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
-    """A 3x3 convolution."""
+    """Make a 3x3 convolution with padding."""
     return nn.Conv2d(before, after, 3, stride, padding=1, bias=bias)
 
 
 class Block(nn.Module):
-    """Three convolutions beside a shortcut; at the coarsest size after a path over whole maps."""
+    """Three convolutions with a shortcut; if `pooled`, after a path with normalised features."""
 
     def __init__(self, *, pooled: bool = False) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Block(nn.Module):
 
 
 def encoder() -> nn.Sequential:
-    """Frames (B, 3, H, W) to numbers (B, 32, H / 8, W / 8)."""
+    """Make the encoder: frames (B, 3, H, W) to numbers (B, 32, H / 8, W / 8)."""
     layers: list[nn.Module] = [convolution(3, CHANNELS), Block()]
     for scale in range(3):
         layers += [convolution(CHANNELS, CHANNELS, stride=2, bias=False)]
@@ -88,7 +88,7 @@ def encoder() -> nn.Sequential:
 
 
 def decoder() -> nn.Sequential:
-    """Numbers (B, 32, H / 8, W / 8) to frames (B, 3, H, W)."""
+    """Make the decoder: numbers (B, 32, H / 8, W / 8) to frames (B, 3, H, W)."""
     layers: list[nn.Module] = [Squash(), convolution(LATENT_CHANNELS, CHANNELS), nn.ReLU()]
     for scale in range(3):
         layers += [Block(pooled=scale == 0) for _ in range(3)]
@@ -97,7 +97,7 @@ def decoder() -> nn.Sequential:
 
 
 class Squash(nn.Module):
-    """Keeps numbers within (-3, 3)."""
+    """Squashes numbers smoothly into (-3, 3)."""
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Numbers of any shape to numbers of the same shape."""
@@ -105,7 +105,7 @@ class Squash(nn.Module):
 
 
 class TinyAutoencoder(zoo.Autoencoder):
-    """The published encoder and decoder as they are; nothing is learned from a film."""
+    """TAEF2 with its published encoder and decoder; learns nothing from a film."""
 
     name: ClassVar[str] = "taef2"
     summary: ClassVar[str] = "general pretrained autoencoder (TAEF2), trained on no film"
@@ -140,9 +140,9 @@ class TinyAutoencoder(zoo.Autoencoder):
         return LatentSpec((LATENT_CHANNELS, self.rows, self.columns), codes=LEVELS)
 
     def fit(self, frames: TrainingFrames) -> None:
-        """Take the published weights, whatever the frames are.
+        """Load the published weights; the frames are not used.
 
-        Raises WeightsUnavailable where they cannot be had.
+        Raises WeightsUnavailable if they cannot be loaded.
         """
         for network, file in ((self.encoder, ENCODER), (self.decoder, DECODER)):
             state = pretrained_state(file)
@@ -154,5 +154,5 @@ class TinyAutoencoder(zoo.Autoencoder):
 
 @hookimpl
 def zoo_references() -> list[type[zoo.Autoencoder]]:
-    """The general pretrained autoencoder."""
+    """Offer the pretrained autoencoder."""
     return [TinyAutoencoder]

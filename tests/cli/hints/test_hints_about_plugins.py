@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.hints.conftest import CPU, Shell
+from tests.plugin_sources import describe_package
 
 hint = pytest.mark.hint
 REFERENCE = ("--preset", "quick", "--size", "32x32", "--latent", "4", *CPU, "--on", "inline")
@@ -57,11 +58,8 @@ def test_a_file_without_a_model(name: str, shell: Shell, workspace: Path) -> Non
 def test_a_plugin_that_does_not_load(
     shell: Shell, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    about = place / "installed/broken_zoo-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-zoo\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[zoo]\nbroken = there_is_no_such_module\n")
-    monkeypatch.syspath_prepend(str(about.parent))
+    describe_package(place / "installed", "broken-zoo", {"broken": "there_is_no_such_module"})
+    monkeypatch.syspath_prepend(str(place / "installed"))
     shell("models")
     assert "there_is_no_such_module" in shell.follow("see `zoo plugins`").out
     words = ("--films", "first", "--models", "mean", "--no-codecs", *CODED)

@@ -1,5 +1,5 @@
 """The page `report.html`, which shows a film beside its reconstructions, frame by frame.
 
-It opens from disk, without a server or a network: styles, scripts and the records are in the page
-itself, allowed by their hashes; videos, pictures and the scores per frame are beside it.
+It opens from disk, without a server or a network. Styles, scripts and records are in the page and
+allowed by their hashes; videos, pictures and scores per frame are separate files next to it.
 """

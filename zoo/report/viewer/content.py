@@ -1,4 +1,4 @@
-"""The data of each film that the page gets; `static/data.js` has the same types."""
+"""The data that the page receives; `static/data.js` declares the same types."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ KINDS = ("typical", "best", "worst")
 def film_content(
     results: Results, film: FilmInfo, found: FilmSeries, folder: Path, scores: str | None
 ) -> tuple[FilmContent, FilmScores | None]:
-    """One film for the page, and its scores per frame for the file `scores` beside the page.
+    """Build the content of one film, and its scores per frame for the separate file `scores`.
 
-    `found` is the film's series. Files that the records name are looked for below `folder`; missing
-    ones are left out. Raises BadInput if a record names a file elsewhere.
+    `found` is the film's series. Files that the records name are looked up below `folder`; missing
+    files are left out. Raises BadInput if a record names a file outside `folder`.
     """
     chosen = _chosen(results, film)
     series, problem = _series(film, found)
@@ -70,12 +70,12 @@ def _side_by_side(film: FilmInfo, folder: Path) -> Captioned | None:
 
 
 def _rate(film: FilmInfo) -> float | None:
-    """Frames/s of the film's videos, as the fraction that they are written with."""
+    """Frames/s of the film's videos, as the exact fraction in the video files."""
     return float(rate_fraction(film.fps)) if film.fps else None
 
 
 def _chosen(results: Results, film: FilmInfo) -> list[tuple[ResultRow, Record]]:
-    """The rows of a film's table, the best first, each with the record that is shown."""
+    """The rows of a film's table, best first, each with the record that represents it."""
     rows = sort_rows(result_rows(results, film.name), ranking(results, film.name), films=1)
     return [(row, min(row.records or row.failed, key=lambda record: record.seed)) for row in rows]
 
@@ -100,9 +100,9 @@ def _entry(row: ResultRow, record: Record, folder: Path) -> Entry:
 
 
 def _moments(records: list[Record], folder: Path) -> list[Moment]:
-    """The frames with stored pictures, in the order of the strips."""
+    """The frames with stored pictures, in the order of the film's strip."""
     every = [picture for record in records for picture in record.pictures]
-    # Of a merge, one folder may have lost what another still has.
+    # After a merge, a picture that is missing from one folder may exist in another.
     every.sort(key=lambda picture: address(folder, picture.original) is not None)
     kept = {picture.frame: picture for picture in every}
     ordered = sorted(
@@ -160,16 +160,16 @@ class Entry(_Content):
     summary: str
     seed: int
     failed: str | None
-    """Why it failed; null if it did not."""
+    """Why the run failed; null if it succeeded."""
     note: str | None
     video: str | None
-    """A URL relative to the page, like all others; null if there is no file."""
+    """URL relative to the page, like all URLs here; null if there is no file."""
     pictures: dict[int, str]
-    """Reconstructions of the film's moments, by frame."""
+    """URLs of the reconstructions of the film's moments, by frame."""
 
 
 class Moment(_Content):
-    """A frame of which entries have pictures."""
+    """A frame that has stored pictures."""
 
     frame: int
     label: str
@@ -178,22 +178,22 @@ class Moment(_Content):
 
 
 class Captioned(_Content):
-    """A picture or a video, and what it shows."""
+    """A picture or a video with a description."""
 
     address: str
     caption: str
 
 
 class GridColumn(_Content):
-    """A heading, and the direction in which its numbers are better."""
+    """A column heading, and which of its numbers are better."""
 
     heading: list[str]
     better: str | None
-    """`higher`, `lower` or `one`; null if neither is better."""
+    """`higher`, `lower` or `one` (nearest to 1); null if the column has no best."""
 
 
 class GridCell(_Content):
-    """The text that is shown, and the number that it is sorted by."""
+    """The text of a cell, and the number that the column is sorted by."""
 
     text: str
     value: Number
@@ -244,9 +244,9 @@ class FilmContent(_Content):
     side_by_side: Captioned | None
     """A video of the film and of its first models, with the film's sound if it has any."""
     scores: str | None
-    """The script with the scores per frame; null if there are none."""
+    """URL of the script with the scores per frame; null without scores."""
     problem: str | None
-    """Why there are none."""
+    """Why there are no scores."""
     entries: list[Entry]
     moments: list[Moment]
     tables: list[Grid]
@@ -269,23 +269,23 @@ class Content(_Content):
     made: str
     """The time, the preset and the budget."""
     machines: str = pydantic.Field(exclude=True)
-    """Which machine each letter is, empty if there is one; for the page, not for its scripts."""
+    """The machine behind each letter, empty if there is one; not passed to the scripts."""
     command: str
     metrics: list[Measure]
-    """The metrics that could be measured, those of the main tables first."""
+    """The metrics that could be measured; the main tables' metrics come first."""
     films: list[FilmContent]
     findings: list[str]
-    """Who is ahead, as in the report."""
+    """The sentences on who is ahead, as in the report."""
     across: Grid | None
-    """Means over films; null if there is one film."""
+    """The table of means over films; null if there is one film."""
 
 
 class FilmScores(_Content):
     """The scores of one film, per frame."""
 
     frames: list[int]
-    """Frame numbers, ascending; evenly spaced ones for a long film."""
+    """Frame numbers, ascending; a long film has evenly spaced frames only."""
     seconds: list[float]
     """The time of each frame."""
     entries: list[dict[str, list[Number]]]
-    """By entry, then by metric; empty for an entry without scores."""
+    """Scores by entry, then by metric; empty for an entry without scores."""

@@ -1,4 +1,4 @@
-"""The page's tables: the report's own columns, each cell with the number that it is sorted by."""
+"""The page's tables: the report's columns, and for each cell the number to sort by."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def crossing_table(results: Results) -> Grid | None:
 
 
 def costs_table(results: Results) -> Grid | None:
-    """What every row costs to run; None if nothing was measured."""
+    """What each model and reference costs to run; None if nothing was measured."""
     found = cost_table(results)
     return _unsorted("What it costs", found) if found else None
 

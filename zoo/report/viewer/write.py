@@ -1,4 +1,4 @@
-"""Write the page, and the scores beside it."""
+"""Write the page, and the scripts with the scores per frame."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SCRIPTS = (
     *("dom.js", "data.js", "clock.js", "panel.js", "stage.js"),
     *("plot.js", "timeline.js", "readout.js", "tables.js", "keyboard.js", "app.js"),
 )
-"""The page's scripts, in order; together they are one module."""
+"""The page's scripts, in the order in which they are joined into one module."""
 
 
 def write_film(
@@ -53,10 +53,10 @@ def write_film(
     out: Path,
     stem: str,
 ) -> FilmContent:
-    """Write the film's scores to `viewer/<stem>.js` in `out`; return the film for the page.
+    """Write the film's scores to `viewer/<stem>.js` in `out`; return the film's content.
 
-    Files that the records name are looked for below `folder`. `main` are the results at the one
-    latent size that tables show. Raises BadInput if a record names a file outside the folder.
+    Files that the records name are looked up below `folder`. `main` holds the results at the latent
+    size that the tables show. Raises BadInput if a record names a file outside `folder`.
     """
     name = f"{stem}.js"
     content, scores = film_content(results, film, series, folder, f"./{PAGE_SCORES}/{name}")
@@ -68,7 +68,7 @@ def write_film(
 
 
 def write_page(results: Results, main: Results, films: list[FilmContent], out: Path) -> Path:
-    """Write `report.html` into `out`; return it. `films` are what `write_film` returned.
+    """Write `report.html` into `out` and return its path; `films` come from `write_film`.
 
     The same records give the same page, byte for byte.
     """
@@ -92,7 +92,7 @@ def write_page(results: Results, main: Results, films: list[FilmContent], out: P
 
 
 def _beside_films(results: Results, main: Results, out: Path) -> dict[str, Any]:
-    """The parts of the page that need no script: tables across films, and what is printed."""
+    """The parts of the page that need no script: sentences, tables across films, strips."""
     crossing = f"{FIGURES}/crossing.png"
     return {
         "reasons": [one_line(sentence, 2000) for sentence in why_in_this_order(main)],
@@ -116,7 +116,7 @@ def _heading(results: Results) -> str:
 
 
 def _machines(results: Results) -> str:
-    """The machine of each letter in the rows; empty if there is only one."""
+    """Which machine each letter in the rows stands for; empty if there is only one."""
     letters = machines(results)
     found = {letters[machine_key(r.environment)]: r.environment for r in results.records}
     names = [
@@ -147,7 +147,7 @@ def _render(page: Content, beside_films: dict[str, Any]) -> str:
     static = files("zoo.report.viewer") / "static"
     style = (static / "viewer.css").read_text(encoding="utf-8")
     parts = [(static / name).read_text(encoding="utf-8") for name in SCRIPTS]
-    # The text has a line break on either side; the hash covers both.
+    # The element's text has a line break on either side, which the hash includes.
     style, script = f"\n{style}", "\n" + "\n".join(parts)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("zoo.report.viewer", "static"),
@@ -167,7 +167,7 @@ def _render(page: Content, beside_films: dict[str, Any]) -> str:
 
 
 def _in_script(value: pydantic.BaseModel | str) -> str:
-    """JSON that cannot open or close an HTML element, whatever text it holds."""
+    """Encode as JSON that cannot open or close an HTML element."""
     text = value.model_dump_json() if isinstance(value, pydantic.BaseModel) else json.dumps(value)
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")

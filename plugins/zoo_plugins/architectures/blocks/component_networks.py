@@ -5,8 +5,8 @@ correction whose last layer starts near zero. Training therefore starts at the r
 PCA. Latents are whitened: over the training frames each number has mean 0 and variance 1.
 
 Corrections work at a quarter of the frame's width and height and below, down to a map of about 8x5
-or 16x9, so their depth follows the frame size. Nothing is normalised: residual blocks start near
-the identity, and maps keep their scale, their type and their memory layout (channels last).
+or 16x9, so their depth depends on the frame size. There is no normalisation: residual blocks start
+near the identity, and maps keep their scale, dtype and memory format (channels last).
 
 An architecture uses them like this:
 
@@ -43,19 +43,19 @@ STARTS_AT_PCA = (
     "before training, up to 15 passes over the training frames compute its components, outside of "
     "the budget."
 )
-"""What a model that starts from components says in its `unequal_terms`."""
+"""The sentence for the `unequal_terms` of a model that starts from components."""
 PATCH = 4
-"""Corrections take and give patches of 4x4 pixels."""
+"""Corrections read and write patches of 4x4 pixels."""
 MOST_FRAMES = 5000
-"""Of a longer film components are computed from as many frames, evenly spread."""
+"""Maximum frames for computing components; of a longer film they are evenly spread."""
 LEAST_SHARE = 1e-4
-"""Components that vary less than this share of the first are rounding errors, and are left out."""
+"""Components that vary less than this share of the first are rounding errors, left at 0."""
 
 
 LAPTOP: Mapping[str, Any] = MappingProxyType(
     {"width": 32, "smallest": 16, "dense": 96, "warps": 0.02}
 )
-"""Option values at the preset `laptop` of every model that starts from components."""
+"""Option values in the preset `laptop` of every model that starts from components."""
 
 
 class ComponentOptions(zoo.Options):
@@ -91,7 +91,7 @@ class ComponentOptions(zoo.Options):
     )
 
     def coarse_size(self, size: FrameSize) -> FrameSize:
-        """Size of the linear reconstruction."""
+        """The size of the linear reconstruction."""
         return FrameSize(-(-size.width // self.coarse), -(-size.height // self.coarse))
 
 
@@ -108,7 +108,7 @@ def map_sizes(size: FrameSize, smallest: int) -> list[tuple[int, int]]:
 def map_channels(first: int, count: int) -> list[int]:
     """Channels of each map: doubled from map to map, up to four times the first.
 
-    Raises BadInput on more channels than any layer has: the width may come with a file.
+    Raises BadInput on more than `MOST_CHANNELS`, because the width can be untrusted input.
     """
     if first > MOST_CHANNELS // 4:
         raise BadInput(f"a layer has at most {MOST_CHANNELS:,} channels; not {4 * first:,}")
@@ -116,7 +116,7 @@ def map_channels(first: int, count: int) -> list[int]:
 
 
 def convolution(before: int, after: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution whose output is about as large as its input, behind a rectifier."""
+    """Make a convolution whose output is about as large as its input, after a rectifier."""
     layer = nn.Conv2d(before, after, kernel, stride, padding=kernel // 2)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     assert layer.bias is not None
@@ -131,7 +131,7 @@ def scale_weights(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, factor: flo
 
 
 class Pointwise(nn.Linear):
-    """A 1x1 convolution as one matrix product, which is faster channels last."""
+    """A 1x1 convolution as one matrix product, which is faster with channels last."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__(before, after)
@@ -144,9 +144,9 @@ class Pointwise(nn.Linear):
 
 
 class ResidualBlock(nn.Module):
-    """A 3x3 convolution to half the channels and a 1x1 back, beside a shortcut (He et al., 2016).
+    """A 3x3 convolution to half the channels and a 1x1 back, with a shortcut (He et al., 2016).
 
-    It starts near the identity.
+    The block starts near the identity.
     """
 
     def __init__(self, channels: int) -> None:
@@ -164,7 +164,7 @@ class ResidualBlock(nn.Module):
 class ComponentEncoder(nn.Module):
     """Frames (B, 3, H, W) to `outputs` numbers (B, outputs).
 
-    The first `options.latent` of them start as the frame's coordinates along the components, the
+    The first `options.latent` numbers start as the frame's coordinates along the components, the
     others near zero.
     """
 
@@ -195,7 +195,7 @@ class ComponentEncoder(nn.Module):
 
 
 class Correction(nn.Module):
-    """What linear reconstructions (B, 3, h, w) of latents (B, L) lack: (B, 3, H, W)."""
+    """Corrections (B, 3, H, W) to linear reconstructions (B, 3, h, w) of latents (B, L)."""
 
     def __init__(self, size: FrameSize, options: ComponentOptions) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ class Correction(nn.Module):
             nn.Sequential(nn.SiLU(), Pointwise(coarser, 4 * finer), nn.PixelShuffle(2))
             for finer, coarser in itertools.pairwise(channels)
         )
-        # Patches overlap by half, so that their edges do not show.
+        # Patches overlap by half, so that their edges are not visible.
         self.colours = nn.ConvTranspose2d(channels[0], 3, 2 * PATCH, PATCH, padding=PATCH // 2)
         nn.init.normal_(self.colours.weight, std=(2 * channels[0]) ** -0.5)
         assert self.colours.bias is not None
@@ -221,8 +221,8 @@ class Correction(nn.Module):
         scale_weights(self.colours, (0.003 if options.start == "components" else 1) / self.gain)
 
     def forward(self, latent: Tensor, linear: Tensor) -> Tensor:
-        """What the linear reconstruction lacks."""
-        # Unflattened channels last, which needs no copy.
+        """The correction to the linear reconstruction."""
+        # Unflattened to channels last, which needs no copy.
         maps = self.widen(self.dense(latent).unflatten(1, self.smallest).permute(0, 3, 1, 2))
         for stage in reversed(range(len(self.sizes))):
             if stage == 0:
@@ -236,7 +236,7 @@ class Correction(nn.Module):
 
 
 class ComponentDecoder(nn.Module):
-    """Latents (B, L) to frames (B, 3, H, W), not clamped: losses see what lies outside [0, 1]."""
+    """Latents (B, L) to frames (B, 3, H, W), not clamped: losses include errors beyond [0, 1]."""
 
     def __init__(self, size: FrameSize, options: ComponentOptions) -> None:
         super().__init__()
@@ -245,7 +245,7 @@ class ComponentDecoder(nn.Module):
         self.compose = nn.Linear(options.latent, 3 * coarse.pixels).requires_grad_(False)
         nn.init.zeros_(self.compose.weight)
         nn.init.constant_(self.compose.bias, 0.5)
-        # Matrices: the gradient of torch's own bilinear enlarging is not deterministic on a GPU.
+        # Matrices, because the gradient of torch's bilinear resizing varies between GPU runs.
         self.rows: Tensor
         self.columns: Tensor
         for name, few, many in (
@@ -269,10 +269,10 @@ class ComponentDecoder(nn.Module):
 
 
 def some_warped(frames: Tensor, share: float, step: Step) -> Tensor:
-    """Frames (B, 3, H, W) of which a share, chosen at random, is moved, enlarged or mirrored.
+    """Warp a random share of frames (B, 3, H, W); return all frames, warped or not.
 
-    A step sees as many images as without. Corrections that have seen pictures which the components
-    do not fit are more careful with those that are held out.
+    The number of images per step does not change. Components fit warped frames badly, so training
+    on these makes corrections more careful on held-out frames.
     """
     if not share:
         return frames
@@ -283,7 +283,7 @@ def some_warped(frames: Tensor, share: float, step: Step) -> Tensor:
 
 
 def enlarging(few: int, many: int) -> Tensor:
-    """The matrix (`many`, `few`) that enlarges a row of pixels, linearly between them."""
+    """The matrix (`many`, `few`) that enlarges a row of pixels by linear interpolation."""
     each = torch.eye(few)[None]
     return F.interpolate(each, many, mode="linear", align_corners=False)[0].T.contiguous()
 
@@ -310,9 +310,9 @@ def start_from_components(
 ) -> Tensor:
     """Set the linear paths to the training frames' components, largest variance first.
 
-    Returns what each number of the latent accounts for (L,): a frame's squares of colour values,
-    summed. It is 0 where frames are too few, or too much alike, for so many components. Reads the
-    frames a chunk at a time, at the size of the linear reconstruction, at most 15 times.
+    Returns how much of a frame each number of the latent explains (L,), as a sum of squares over
+    colour values. It is 0 for components that the frames are too few or too similar to have. Reads
+    the frames in chunks, at the size of the linear reconstruction, at most 15 times.
     """
     project, compose = encoder.project, decoder.compose
     coarse, device = encoder.coarse, project.weight.device

@@ -1,4 +1,4 @@
-"""The two halves of a variational autoencoder's evidence lower bound.
+"""The two terms of a variational autoencoder's evidence lower bound.
 
 Kingma and Welling, Auto-Encoding Variational Bayes, 2014. Both are in nats per colour value (a
 frame has 3 H W of them), so that weights keep their meaning at any frame size.
@@ -23,12 +23,11 @@ class Posterior(NamedTuple):
 
     @classmethod
     def of(cls, heads: Tensor, usual: Tensor | float = 0.0) -> Posterior:
-        """Split an encoder's output (B, 2 L). Log variances stay within what exp can bear.
+        """Split an encoder's output (B, 2 L) into means and log variances.
 
-        They are counted from `usual` (L,) on.
+        `usual` (L,) is added to the log variances, which are clamped to a safe range for exp.
 
-        From here on in 32 bits, whatever the encoder computed in: KL is a small difference of
-        large numbers.
+        The result is in 32 bits at least, because KL is a small difference of large numbers.
         """
         mean, log_variance = heads.to(torch.promote_types(heads.dtype, torch.float32)).chunk(2, 1)
         return cls(mean, (usual + log_variance).clamp(-12, 6))
@@ -38,7 +37,7 @@ class Posterior(NamedTuple):
         return self.mean + torch.exp(0.5 * self.log_variance) * step.randn_like(self.mean)
 
     def kl(self, values: int) -> Tensor:
-        """Divergence from the standard normal, in nats per colour value of a frame of `values`."""
+        """Divergence from the standard normal, in nats per colour value (`values` per frame)."""
         nats = self.mean.square() + self.log_variance.exp() - 1 - self.log_variance
         return 0.5 * nats.sum(dim=1).mean() / values
 

@@ -1,8 +1,8 @@
-"""Building blocks that several architectures share: a convolutional trunk down and one up.
+"""Building blocks that architectures share: a convolutional encoder and a convolutional decoder.
 
-Frames of any size pass: each stage halves the sides rounding up, and the way up cuts back to
-the very sizes that the way down had. Normalisation is by group, so that a frame never depends
-on the frames beside it in a batch.
+Frames may have any size: each stage of the encoder halves the sides, rounded up, and the decoder
+crops to the same sizes in reverse. Normalisation is group norm, so that a frame does not depend on
+other frames in its batch.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def halvings(size: FrameSize, stages: int = STAGES) -> list[tuple[int, int]]:
 
 
 def widths(width: int, stages: int = STAGES) -> list[int]:
-    """Channels a stage: doubled from stage to stage, as far as eight times the first."""
+    """Channels per stage: doubled from stage to stage, up to eight times the first."""
     return [width * min(2**stage, 8) for stage in range(stages)]
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group norm with eight channels a group, or the next number above that divides them.
+    """Make a group norm with eight channels per group, or the next larger divisor.
 
-    Raises BadInput on more channels than any layer has: a number that somebody else wrote.
+    Raises BadInput on more than `MOST_CHANNELS`, because the number can be untrusted input.
     """
     if channels > MOST_CHANNELS:
         raise BadInput(f"a layer has at most {MOST_CHANNELS:,} channels; not {channels:,}")
@@ -43,7 +43,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut (He et al., 2016), normalised by group."""
+    """Two convolutions with group norm and a shortcut (He et al., 2016)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Block(nn.Module):
 
 
 class Down(nn.Sequential):
-    """Frames (B, 3, H, W) in [0, 1] to `outputs` numbers (B, outputs)."""
+    """A convolutional encoder: frames (B, 3, H, W) in [0, 1] to numbers (B, outputs)."""
 
     def __init__(self, size: FrameSize, width: int, outputs: int) -> None:
         layers: list[nn.Module] = []
@@ -92,7 +92,7 @@ class Down(nn.Sequential):
 
 
 class Up(nn.Module):
-    """Latents (B, inputs) to frames (B, 3, H, W) in [0, 1]."""
+    """A convolutional decoder: latents (B, inputs) to frames (B, 3, H, W) in [0, 1]."""
 
     def __init__(self, size: FrameSize, width: int, inputs: int) -> None:
         super().__init__()
@@ -109,8 +109,8 @@ class Up(nn.Module):
     def stage(before: int, after: int) -> nn.Module:
         """Maps (B, before, h, w) to maps (B, after, 2 h, 2 w).
 
-        Colours come straight from the last stage: normalising and activating at the full size of
-        the frame would cost as much as all the smaller stages together.
+        The last stage returns colours directly: normalisation and activation at full frame size
+        would cost as much as all smaller stages together.
         """
         return nn.Sequential(
             group_norm(before), nn.SiLU(), nn.ConvTranspose2d(before, after, 4, 2, padding=1)
@@ -119,7 +119,7 @@ class Up(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         """Latents (B, inputs) to frames (B, 3, H, W) in [0, 1]."""
         maps = self.start(latent).unflatten(1, self.start_shape)
-        # Linear leaves maps channels first in memory; convolutions are faster channels last.
+        # The linear layer gives channels first; convolutions are faster with channels last.
         maps = maps.contiguous(memory_format=torch.channels_last)
         for stage, (height, length) in zip(self.stages, self.sizes[1:], strict=True):
             maps = stage(maps)[:, :, :height, :length]

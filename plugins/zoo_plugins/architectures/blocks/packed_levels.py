@@ -1,7 +1,7 @@
-"""Many coordinates in few bytes: each at one of its own levels, several as the digits of a number.
+"""Pack many coordinates into few bytes: each has its own levels, and several share a byte.
 
-Eight bits are more than most coordinates of a frame are worth. So a number from 0 to 255 is read as
-digits, each with a base of its own, and every digit names a level of one coordinate.
+Most coordinates of a frame do not need eight bits. So a number from 0 to 255 is read as mixed-radix
+digits, each with its own base, and every digit selects a level of one coordinate.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from torch.func import functional_call
 
 LEVELS_OF_A_BYTE = 256
 COUNTS = (*range(1, 17), 18, 20, 24, 28, 32, 36, 42, 51, 64, 85, 128, 256)
-"""Numbers of levels to choose from: all small ones, and larger ones that leave a byte full."""
+"""Allowed numbers of levels: all small ones, and larger ones that use a byte well."""
 ROUNDS = 25
 
 
 def placed(values: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """`count` levels for each of N coordinates, and what squared error they leave.
+    """Place `count` levels for each of N coordinates; return them with their squared errors.
 
-    `values` (S, N) are samples of the coordinates, each sorted; `weights` (S, N) say what a sample
-    counts. Gives levels (N, `count`), ascending, and weighted mean squares (N,).
+    `values` (S, N) are samples of the coordinates, each sorted; `weights` (S, N) are the weights of
+    the samples. Returns levels (N, `count`), ascending, and weighted mean squared errors (N,).
     """
     rows, weights = values.T.contiguous(), weights.T
-    # Of weights, values and squares: what all samples before one come to.
+    # Cumulative sums of weights, weighted values and weighted squares.
     sums = [
         F.pad((weights * power).cumsum(dim=1), (1, 0))
         for power in (torch.ones_like(rows), rows, rows.square())
     ]
-    # To begin with, half by how often values are found and half by how far apart they are.
+    # Initial levels: the average of evenly spaced quantiles and evenly spaced values.
     shares = (torch.arange(count, dtype=rows.dtype, device=rows.device) + 0.5) / count
     often = rows[:, (shares * (rows.shape[1] - 1)).long()]
     levels = (often + rows[:, :1] + (rows[:, -1:] - rows[:, :1]) * shares) / 2
@@ -49,14 +49,14 @@ def placed(values: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]
 
 
 def _of_each_level(sums: Sequence[Tensor], rows: Tensor, levels: Tensor) -> list[Tensor]:
-    """Sums (N, S + 1) over those of sorted samples (N, S) that are nearest to each level (N, K)."""
+    """From cumulative sums (N, S + 1), sum the samples (N, S) nearest to each level (N, K)."""
     ends = torch.searchsorted(rows, middles(levels))
     ends = F.pad(F.pad(ends, (1, 0)), (0, 1), value=rows.shape[1])
     return [total.gather(1, ends).diff(dim=1) for total in sums]
 
 
 def middles(levels: Tensor) -> Tensor:
-    """Halfway between neighbouring levels (N, K): (N, K - 1)."""
+    """Midpoints (N, K - 1) between neighbouring levels (N, K)."""
     return ((levels[:, 1:] + levels[:, :-1]) / 2).contiguous()
 
 
@@ -65,23 +65,23 @@ class LevelAllocation:
     """How the levels that L bytes can hold are allocated to N coordinates."""
 
     counts: list[int]
-    """Levels of each coordinate: 1 for one that is not kept."""
+    """Number of levels of each coordinate; 1 if the coordinate is not stored."""
     byte: list[int]
-    """The byte in which each is kept; that of one that is not kept means nothing."""
+    """The byte that stores each coordinate; meaningless for one that is not stored."""
     taken: list[int]
-    """Combinations of levels that a byte's coordinates have together, at most 256."""
+    """Combinations of levels that each byte's coordinates have together, at most 256."""
 
     def keeps(self, coordinate: int, byte: int) -> bool:
-        """Whether a byte keeps a coordinate."""
+        """Whether a byte stores a coordinate."""
         return self.counts[coordinate] > 1 and self.byte[coordinate] == byte
 
     def room(self, coordinate: int, byte: int) -> int:
-        """How many levels a coordinate could have in a byte, beside the others there."""
+        """How many levels a coordinate could have in a byte that it shares with others there."""
         own = self.counts[coordinate] if self.keeps(coordinate, byte) else 1
         return LEVELS_OF_A_BYTE // (self.taken[byte] // own)
 
     def give(self, coordinate: int, byte: int, count: int) -> None:
-        """Let a coordinate have so many levels, in that byte and no other."""
+        """Give a coordinate `count` levels, and move it to this byte."""
         self.taken[self.byte[coordinate]] //= self.counts[coordinate]
         self.taken[byte] *= count
         self.counts[coordinate], self.byte[coordinate] = count, byte
@@ -89,19 +89,19 @@ class LevelAllocation:
 
 @dataclass(order=True)
 class Candidate:
-    """More levels for a coordinate; those that gain most per bit come first."""
+    """An increase in a coordinate's levels; sorts by gain per bit, the highest first."""
 
     cost: float
     """The change of the error per bit, below 0."""
     coordinate: int = field(compare=False)
     choice: int = field(compare=False)
-    """Of `COUNTS`."""
+    """Index of the new number of levels in `COUNTS`."""
 
 
 def allocate_levels(errors: Sequence[Sequence[float]], numbers: int) -> LevelAllocation:
-    """Allocate the levels of so many bytes to coordinates, greedily.
+    """Allocate the levels of `numbers` bytes to coordinates, greedily.
 
-    `errors` are what each of `COUNTS` leaves of each coordinate, in units that add up.
+    `errors` has each coordinate's error at each of `COUNTS`, in units that can be added.
     """
     allocation = LevelAllocation([1] * len(errors), [0] * len(errors), [1] * numbers)
     candidates = [candidate for n, row in enumerate(errors) if (candidate := _candidate(n, row, 0))]
@@ -109,7 +109,7 @@ def allocate_levels(errors: Sequence[Sequence[float]], numbers: int) -> LevelAll
     while candidates:
         candidate = heapq.heappop(candidates)
         coordinate = candidate.coordinate
-        # Where it is kept now; without room there, and to begin with, where there is most.
+        # Try the coordinate's current byte first, then the bytes with the most room.
         places = sorted(
             range(numbers),
             key=lambda byte: (not allocation.keeps(coordinate, byte), allocation.taken[byte]),
@@ -130,7 +130,7 @@ def allocate_levels(errors: Sequence[Sequence[float]], numbers: int) -> LevelAll
 
 
 def _candidate(coordinate: int, errors: Sequence[float], choice: int) -> Candidate | None:
-    """The number of levels that gains most per bit over the one that a coordinate has."""
+    """The increase in a coordinate's levels that gains most per bit; None if none gains."""
     costs = [
         ((errors[more] - errors[choice]) / math.log2(COUNTS[more] / COUNTS[choice]), more)
         for more in range(choice + 1, len(COUNTS))
@@ -140,13 +140,13 @@ def _candidate(coordinate: int, errors: Sequence[float], choice: int) -> Candida
 
 
 BLOCK = 64
-"""Coordinates whose levels are placed at once."""
+"""Coordinates whose levels are placed in one block."""
 UNFITTED = 3.0
-"""How far levels reach to both sides before they are fitted."""
+"""Range of levels on both sides of 0 before they are fitted."""
 
 
 class ByteCode(nn.Module):
-    """Coordinates (B, N) to digits (B, N) to whole numbers, float (B, L), up to 255; and back."""
+    """Converts coordinates (B, N) to digits (B, N) to bytes, as float (B, L), and back."""
 
     def __init__(self, coordinates: int, numbers: int) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class ByteCode(nn.Module):
         self.base: Tensor
         self.byte: Tensor
         self.place: Tensor
-        # Until levels are fitted, the first coordinates have a byte each.
+        # Until levels are fitted, each of the first coordinates has a byte of its own.
         kept = torch.arange(coordinates) < numbers
         levels = torch.linspace(-UNFITTED, UNFITTED, LEVELS_OF_A_BYTE).repeat(coordinates, 1)
         self.register_buffer("levels", torch.where(kept[:, None], levels, 0.0))
@@ -165,14 +165,14 @@ class ByteCode(nn.Module):
 
     @property
     def coordinates(self) -> int:
-        """N."""
+        """The number of coordinates, N."""
         return len(self.base)
 
     def fit(self, values: Tensor, weights: Tensor, worth: Tensor) -> None:
-        """Allocate levels and place them by samples (S, N) of the coordinates, in their order.
+        """Allocate levels and place them, from samples (S, N) of the coordinates.
 
-        `weights` (S,) say what a sample counts, `worth` (N,) what a coordinate's squared error is.
-        Of coordinates that share a byte the first has the highest place.
+        `weights` (S,) weigh samples, `worth` (N,) weighs coordinates' squared errors.
+        Of coordinates that share a byte, the first has the most significant digit.
         """
         levels_by_count, errors_by_count = _tried(values, weights)
         errors = worth.double()[:, None] * errors_by_count
@@ -181,7 +181,7 @@ class ByteCode(nn.Module):
         for coordinate in reversed(range(self.coordinates)):
             base, byte = allocation.counts[coordinate], allocation.byte[coordinate]
             levels = levels_by_count[COUNTS.index(base)][coordinate].float()
-            # What follows the last level is never named.
+            # Entries after the last level are never selected.
             self.levels[coordinate] = levels[-1]
             self.levels[coordinate, :base] = levels
             self.base[coordinate], self.byte[coordinate] = base, byte
@@ -189,30 +189,30 @@ class ByteCode(nn.Module):
             filled[byte] *= base
 
     def nearest(self, coordinates: Tensor) -> Tensor:
-        """The digits (B, N) of the levels that are nearest to coordinates (B, N)."""
+        """Coordinates (B, N) to the digits (B, N) of the nearest levels."""
         digits = torch.searchsorted(middles(self.levels), coordinates.T.contiguous()).T
         return torch.minimum(digits, self.base - 1)
 
     def levels_of(self, digits: Tensor) -> Tensor:
-        """The coordinates (B, N) that digits (B, N) name."""
+        """Digits (B, N) to coordinates (B, N)."""
         return self.levels.gather(1, digits.T).T.contiguous()
 
     def pack(self, digits: Tensor) -> Tensor:
-        """Digits (B, N) to numbers, float (B, L)."""
+        """Digits (B, N) to bytes, as float (B, L)."""
         numbers = digits.new_zeros(len(digits), self.numbers)
         return numbers.index_add_(1, self.byte, digits * self.place).float()
 
     def unpack(self, numbers: Tensor) -> Tensor:
-        """Numbers (B, L), within a half of whole, to digits (B, N)."""
+        """Numbers (B, L), rounded to whole bytes here, to digits (B, N)."""
         whole = numbers.round().clamp(0, LEVELS_OF_A_BYTE - 1).long()
         return whole[:, self.byte] // self.place % self.base
 
 
 def _tried(values: Tensor, weights: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Every number of levels on coordinates (S, N): levels (N, K) a number, what they leave (N, C).
+    """Place every number of levels on samples (S, N); return levels (N, K) for each, errors (N, C).
 
-    A few coordinates at a time, which is all that has to be held in double precision: what many
-    levels leave is a small difference of large sums.
+    Works in double precision, since errors of many levels are small differences of large sums; in
+    blocks of a few coordinates, to save memory.
     """
     levels, left = [], []
     for block in values.split(BLOCK, dim=1):
@@ -224,11 +224,11 @@ def _tried(values: Tensor, weights: Tensor) -> tuple[list[Tensor], Tensor]:
 
 
 WORTHWHILE = 0.3
-"""The least gain of a move, as a share of the gain of the best move in its frame."""
+"""Minimum gain of a move, as a share of the gain of the best move in its frame."""
 
 
 def deterministic() -> AbstractContextManager[None]:
-    """Deterministic kernels of cuDNN: a search amplifies the least difference."""
+    """Use deterministic cuDNN kernels, because a search amplifies small differences."""
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
 
 
@@ -240,15 +240,14 @@ def searched(
     curvature: Tensor,
     steps: int,
 ) -> Tensor:
-    """Digits (B, N), moved to where `error(coordinates, *targets)` (B,) is less.
+    """Move digits (B, N) to reduce `error(coordinates, *targets)` (B,); return the best digits.
 
     `curvature` (N,) is about the second derivative of a frame's error with respect to each
-    coordinate. No frame's error is larger afterwards than before. Works under
-    `torch.inference_mode`, on weights and targets that were made in it, too, and leaves the
-    weights' gradients alone.
+    coordinate. No frame's error increases. Also works under `torch.inference_mode`, with weights
+    and targets that were made in it, and does not change the gradients of weights.
     """
     with torch.inference_mode(False), torch.enable_grad(), deterministic():
-        # Autograd refuses tensors that were made in inference mode, but not their copies.
+        # Autograd refuses tensors made in inference mode, but accepts clones of them.
         weights = {
             name: (value.clone() if value.is_inference() else value).detach()
             for name, value in error.state_dict(keep_vars=True).items()
@@ -258,7 +257,7 @@ def searched(
         def error_and_slope(at: Tensor) -> tuple[Tensor, Tensor]:
             place = code.levels_of(at).detach().clone().requires_grad_()
             errors = functional_call(error, weights, (place, *targets))
-            # Not autograd.grad: with that torch cannot count the operations of a module.
+            # Not autograd.grad, because then torch cannot count the operations of a module.
             errors.sum().backward()
             assert place.grad is not None
             return errors.detach()[:, None], place.grad
@@ -279,7 +278,7 @@ def searched(
 def _moved(
     code: ByteCode, digits: Tensor, slope: Tensor, curvature: Tensor, share: Tensor
 ) -> Tensor:
-    """Digits (B, N) after those moves by one that seem to gain enough."""
+    """Digits (B, N) after all moves by one level whose expected gain is large enough."""
     ways = [(digits - 1).clamp_min(0), torch.minimum(digits + 1, code.base - 1)]
     lengths = torch.stack([code.levels_of(way) for way in ways]) - code.levels_of(digits)
     gains = -(slope + 0.5 * curvature * lengths) * lengths

@@ -1,7 +1,7 @@
-"""Patches: the part of the frames that a costly loss looks at in one step.
+"""Patches: the part of the frames on which an expensive loss is computed in one step.
 
-The patch moves from step to step and covers the whole frame, its middle more often than
-its corners, so that whole frames are learned from at a fraction of the work.
+The patch moves from step to step. Over time it covers the whole frame, the middle more often than
+the corners, so that a model learns from whole frames at a fraction of the cost.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from torch import Tensor
 from zoo import FrameSize
 
 ACROSS, DOWN = 0.7548776662466927, 0.5698402909980532
-"""Steps of a sequence of points that fills the unit square evenly (Roberts, 2018)."""
+"""Steps of the R2 sequence, which fills the unit square evenly (Roberts, 2018)."""
 
 
 def patch_size(size: FrameSize, share: float) -> FrameSize:
-    """Size of the patches of frames of a size, whose sides are a share of the frame's."""
+    """The size of a patch whose sides are `share` of the frame's sides, rounded up."""
     return FrameSize(math.ceil(share * size.width), math.ceil(share * size.height))
 
 
 def patch(frames: Tensor, share: float, number: int) -> Tensor:
-    """The patch of frames (B, C, H, W) in step `number`: (B, C, h, w).
+    """Cut out the patch (B, C, h, w) of frames (B, C, H, W) for step `number`.
 
-    Where it lies follows from the step's number alone: frames and their reconstructions are cut
-    alike, and no device is waited for.
+    Its position depends only on the step's number, so frames and their reconstructions are cut in
+    the same place, without synchronising a device.
     """
     size = FrameSize(frames.shape[-1], frames.shape[-2])
     part = patch_size(size, share)
@@ -35,8 +35,8 @@ def patch(frames: Tensor, share: float, number: int) -> Tensor:
 
 
 def _start(point: float, whole: int, part: int) -> int:
-    """Where a part begins at a point in [0, 1): of halves a third lies at either end.
+    """Where a part begins, given a point in [0, 1).
 
-    Were parts spread evenly, hardly any would reach the edges.
+    A third of half-size parts is at each end; evenly spread ones would rarely reach the edges.
     """
     return min(max(round(point * (whole + part)) - part, 0), whole - part)

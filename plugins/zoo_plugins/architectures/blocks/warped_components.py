@@ -1,7 +1,7 @@
-"""Principal components of a film and of its frames warped: a basis for shots it does not have.
+"""Principal components of a film's frames and of warped copies, a basis for unseen shots as well.
 
-The principal components of a short film hold its very shots and little else. Frames that are also
-mirrored, moved and enlarged teach a basis what pictures of such a film look like anywhere.
+The principal components of a short film represent its own shots and little else. With copies that
+are mirrored, moved and enlarged, the basis also fits similar pictures in other positions.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from zoo import FrameSize, TrainingFrames
 from zoo_plugins.references.pca import PrincipalComponents
 
 ZOOM_SD = 0.3
-"""Of the logarithm of how much larger a frame becomes."""
+"""Standard deviation of the logarithm of the zoom factor."""
 SHIFT_SD = 0.3
-"""In halves of the frame's sides."""
+"""Standard deviation of the shift, in halves of the frame's sides."""
 FARTHEST = 2.0
-"""Standard deviations at which both are cut off."""
+"""Standard deviations at which zoom and shift are clipped."""
 LEAST_ERROR = 1e-6
-"""Squared; rounding to 8 bits alone makes as much."""
+"""Minimum mean squared error; about what rounding to 8 bits alone causes."""
 NEGLIGIBLE = 1e-4
-"""Squared; frames with less than this left count alike."""
+"""Mean squared error below which all frames have about the same weight."""
 SAMPLES = 20_000
-"""Frames of a long film by which levels are placed."""
+"""Maximum number of frames from which levels are placed."""
 
 
 def reduced(frames: Tensor, size: FrameSize) -> Tensor:
-    """Frames (B, 3, H, W) at another size (B, 3, h, w): means over areas."""
+    """Reduce frames (B, 3, H, W) to another size (B, 3, h, w), averaging over areas."""
     if frames.shape[-2:] == (size.height, size.width):
         return frames
     return F.interpolate(frames, (size.height, size.width), mode="area")
 
 
 def warped(frames: Tensor, chance: Tensor) -> Tensor:
-    """Frames (B, 3, H, W), each enlarged or reduced, moved, and half of them mirrored.
+    """Enlarge or reduce, and move, frames (B, 3, H, W) at random, and mirror half of them.
 
-    `chance` is standard normal, (B, 4). What a frame does not cover is filled by its reflection.
+    `chance` is standard normal, (B, 4). Areas outside a frame are filled with its reflection.
     """
     zoom, right, down = chance[:, :3].clamp(-FARTHEST, FARTHEST).unbind(1)
     scale = torch.exp(-ZOOM_SD * zoom)
@@ -50,18 +50,18 @@ def warped(frames: Tensor, chance: Tensor) -> Tensor:
         torch.stack([torch.where(chance[:, 3] < 0, -scale, scale), nothing, SHIFT_SD * right], 1),
         torch.stack([nothing, scale, SHIFT_SD * down], 1),
     ]
-    # In full precision: of a grid in 16 bits places are off by most of a pixel.
+    # In full precision: positions in a 16-bit grid are off by most of a pixel.
     with torch.autocast(frames.device.type, enabled=False):
         grid = F.affine_grid(torch.stack(rows, dim=1), list(frames.shape), align_corners=False)
         return F.grid_sample(frames, grid, padding_mode="reflection", align_corners=False)
 
 
 class WarpedComponents(PrincipalComponents):
-    """The directions in which training frames and their warped copies differ most.
+    """PCA of training frames and their warped copies.
 
-    Frames are seen at `size`, which may be coarser than the film. A copy counts `share` times what
-    its frame counts. The film is read a chunk at a time, and the copies are made anew, and alike,
-    in each pass.
+    Frames are reduced to `size`, which may be smaller than the film's. The weight of a copy is
+    `share` times that of its frame. The film is read in chunks, and every pass makes the same
+    copies again.
     """
 
     def __init__(self, size: FrameSize, latent: int, share: float) -> None:
@@ -77,10 +77,10 @@ class WarpedComponents(PrincipalComponents):
         self.components.copy_(self._by_subspace_iteration(frames))
 
     def samples(self, frames: TrainingFrames) -> tuple[Tensor, Tensor]:
-        """Coordinates (S, L) of frames and copies, and what each counts (S,).
+        """Coordinates (S, L) of frames and copies, and the weight of each (S,).
 
-        Scores are means over frames of a logarithm of the error, so a frame counts the more, the
-        less the components leave of it. A long film is thinned out.
+        Scores are means over frames of a logarithm of the error, so a frame weighs more the smaller
+        its error after projection is. Of a long film only every n-th frame is used.
         """
         thinned = math.ceil(len(frames) / SAMPLES)
         coordinates, counts = [], []
@@ -92,28 +92,28 @@ class WarpedComponents(PrincipalComponents):
         return torch.cat(coordinates), torch.cat(counts)
 
     def typical_error(self, frames: TrainingFrames) -> float:
-        """Root of the mean squared error of a training frame's colours: a geometric mean."""
+        """Geometric mean over training frames of the root mean square error of colours."""
         total = 0.0
         for chunk in super()._chunks(frames):
             total += float(self._projected(chunk)[1].clamp_min(LEAST_ERROR).log().sum())
         return math.exp(0.5 * total / len(frames))
 
     def _projected(self, chunk: Tensor) -> tuple[Tensor, Tensor]:
-        """Coordinates (B, L), and the mean squared error of what they leave (B,)."""
+        """Coordinates (B, L), and the mean squared error of the projection (B,)."""
         found = chunk @ self.components.T
         return found, (chunk - found @ self.components).square().mean(dim=1)
 
     def _frames(
         self, frames: TrainingFrames, start: int = 0, stop: int | None = None
     ) -> Iterator[Tensor]:
-        """Training frames `[start, stop)` as they are at this size, a chunk at a time."""
+        """Yield training frames `[start, stop)`, reduced to this size, in chunks."""
         for some in super()._frames(frames, start, stop):
             yield reduced(some, self.size)
 
     def _frames_and_copies(self, frames: TrainingFrames) -> Iterator[tuple[Tensor, float]]:
-        """Chunks of training frames and of their copies by turns, and what a frame in each counts.
+        """Yield chunks of training frames and of their copies in turn, with the weight of a frame.
 
-        Flattened and centred.
+        Frames are flattened and centred.
         """
         generator = torch.Generator().manual_seed(0)
         for some in self._frames(frames):
@@ -125,7 +125,7 @@ class WarpedComponents(PrincipalComponents):
     def _chunks(
         self, frames: TrainingFrames, start: int = 0, stop: int | None = None
     ) -> Iterator[Tensor]:
-        """Training frames and copies, each as much longer as it counts more: the whole film."""
+        """Yield all training frames and copies, scaled by the square root of their weights."""
         assert not start and stop is None, "a part of the copies would not be those of the whole"
         for chunk, count in self._frames_and_copies(frames):
             yield math.sqrt(count) * chunk
