@@ -374,7 +374,9 @@ def choose_executor(
     if max_parallel is not None and not 1 <= max_parallel <= MOST_AT_ONCE:
         raise BadInput(f"--max-parallel takes from 1 to {MOST_AT_ONCE}; not {max_parallel}")
     if gpus_per_cell is not None and not 0 <= gpus_per_cell <= 1024:
-        raise BadInput(f"--gpus-per-cell is a model of a GPU or a number; not {gpus_per_cell}")
+        raise BadInput(
+            f"--gpus-per-cell takes a number from 0 to 1024, such as 0.5; not {gpus_per_cell}"
+        )
     if _ADDRESS.fullmatch(on):
         return _on_ray(on, max_parallel, gpus_per_cell, device, threads or 1)
     if gpus_per_cell is not None:

@@ -151,6 +151,7 @@ def kind_of(thing: Thing) -> Kind:
 
 
 ITS_OWN_ERROR = "its own error"
+ITS_WAIVER = "its waiver"
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,8 @@ class Finding:
     fault: str = ""
     """Another check that covers the fault, whose remedy applies.
 
-    `ITS_OWN_ERROR` if the contribution's code raised an error in the first check.
+    `ITS_OWN_ERROR` if the contribution's code raised an error in the first check, `ITS_WAIVER` if
+    the model waives what it need not.
     """
 
     @property
@@ -206,7 +208,8 @@ def examine_one(thing: Thing, name: str) -> Finding:
     """
     kind, reason = kind_of(thing), _waivers(thing).get(name)
     if name not in kind.checks:
-        return Finding(name, "", "broken", f"needless waiver: no check has this name ({reason})")
+        problem = f"needless waiver: no check has this name ({reason})"
+        return Finding(name, "", "broken", problem, ITS_WAIVER)
     promise = " ".join((kind.checks[name].__doc__ or "").split())
     try:
         kind.checks[name](kind.subject(thing))
@@ -230,7 +233,7 @@ def examine_one(thing: Thing, name: str) -> Finding:
         if reason is None:
             return Finding(name, promise, "kept")
         problem = f"needless waiver: the promise is kept ({reason})"
-        return Finding(name, promise, "broken", problem)
+        return Finding(name, promise, "broken", problem, ITS_WAIVER)
     if reason is None:
         return Finding(name, promise, "broken", problem, fault)
     return Finding(name, promise, "waived", f"{problem} (waiver: {reason})")
@@ -311,7 +314,7 @@ REMEDIES: Mapping[str, Mapping[str, str]] = {
             "frozen ones, and return a zoo.Loss of scalars for each player"
         ),
         "trains to the end": (
-            "`zoo --debug train` with this model and --budget 3steps shows the line that failed"
+            "train it with zoo --debug and --budget 3steps, which shows the line that failed"
         ),
         "players hold what they name": (
             "put the encoder's parameters into the player encoder, and the decoder's into decoder"
@@ -390,8 +393,10 @@ REMEDIES: Mapping[str, Mapping[str, str]] = {
 def remedy(finding: Finding) -> str | None:
     """What to do about a finding, with a link to the section of the page.
 
-    None for a waiver of an unknown check, and if the first check ended in the code's own error.
+    None if the first check ended in the code's own error.
     """
+    if finding.fault == ITS_WAIVER:
+        return f"take {finding.check!r} out of waivers ({PAGE}#a-model)"
     check = finding.fault or finding.check
     for section, remedies in REMEDIES.items():
         if check in remedies:
