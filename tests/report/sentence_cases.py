@@ -26,6 +26,7 @@ from zoo.report.protocol import (
     latent_notes,
     training_received,
     tuning_notes,
+    tuning_sentences,
     unequal_terms,
 )
 from zoo.report.rate_distortion import bjontegaard_table
@@ -288,6 +289,10 @@ def rules() -> Iterator[tuple[str, list[str]]]:
             assert one.takedown is not None
             one.takedown.frame_step, one.takedown.comparable = step, frames
         yield f"the takedown rule, step {step}", [takedown_explanation(results, results.films[0])]
+    for one in results.records:
+        assert one.takedown is not None
+        one.takedown.false_matches = {}
+    yield "the takedown rule, one film", [takedown_explanation(results, results.films[0])]
     yield "ordinals", [numbers.every(step) for step in (1, 2, 3, 4, 11, 12, 13, 21, 22, 103, 111)]
 
 
@@ -313,7 +318,7 @@ def terms() -> Iterator[tuple[str, list[str]]]:
         if one.options.get("dense"):
             one.status = "failed"
     yield "other options where a model failed", unequal_terms(other)
-    yield "tuning films", tuning_notes(results)
+    yield "tuning films", [*tuning_notes(results), *tuning_sentences(results)]
     yield "no tuning films", tuning_notes(results_of(TWO))
     timed = results_of(TWO)
     timed.budget = "60s"

@@ -67,7 +67,10 @@ def test_a_film_that_one_model_was_not_tuned_on_counts() -> None:
     results = tuned("alpha", models=("sharp",))
     assert counted(results) is not results
     assert counted(results).films == results.films
-    assert tuning_sentences(results) == []
+    assert tuning_sentences(results) == [
+        "alpha is a tuning film (by name) of sharp, whose defaults were chosen on it, held-out "
+        "frames included."
+    ]
     assert lpips_across(results) == "0.367"
     assert "the defaults of sharp were chosen on it" in tuning_notes(results)[0]
     # A run that failed says nothing of its model's films.

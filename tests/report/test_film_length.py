@@ -1,4 +1,4 @@
-"""From what length of film on a model pays against a codec, with known answers."""
+"""How long a film must be for a model to pay against a codec, with known answers."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_sentences_name_every_codec() -> None:
     # 3,499,999 bytes of decoder.
     seconds = 3_499_999 / (50 - latents) / 25
     said, line = film_lengths(results, results.films[0])
-    assert "equal PSNR" in said and "25 frames/s and 32 bits per weight, if" in said
+    assert "equal PSNR" in said and "25 frames/s and 32 bits per weight if" in said
     about = f"{int(seconds // 3600)} h {round(seconds / 60) % 60} min"
     assert line == (
         f"sharp: against equal from {about}, against better not before {about} and against worse "
@@ -116,7 +116,7 @@ def test_a_rounded_decoder_is_a_point_of_the_second_curve_and_may_pay_first() ->
         for size, off in ((900_000, 0.5), (1_750_000, 0.25), (3_499_999, 0))
     ]
     said, line = film_lengths(results, film)
-    assert "32, 16 or 8 bits per weight, whichever comes first" in said
+    assert "32, 16 or 8 bits per weight, whichever needs the shortest film" in said
     seconds = 900_000 / (50 - latents) / 25
     assert (
         line

@@ -29,7 +29,7 @@ def found(shares: Mapping[str, float], references: Mapping[str, float]) -> Resul
     return results
 
 
-RULE = "would have drawn the takedown notice (80% of the film's frames have to be found)"
+RULE = "would have drawn a takedown notice (at least 80% of the film's frames found)"
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_spread_over_seeds_excludes_differences_between_films(results: Results
     said = " ".join(who_is_ahead(results))
     assert "Among the models sharp leads on 2 of 2 films." in said
     assert "sharp and blurry were trained" not in said
-    assert "Every model was trained with 1 seed or 2 seeds. A spread needs at least 3" in said
+    assert "Every model was trained with 1 seed or 2 seeds. It takes at least 3" in said
     value = named(results, "sharp").value(score("psnr", "held_out"))
     assert value.spread is None, "only one seed saw both films"
     assert value.mean == pytest.approx(((23.456 + 22.456) / 2 + 22.456) / 2)
@@ -76,7 +76,7 @@ def test_seeds_that_finished_different_films_are_no_spread(results: Results) -> 
     ]
     assert named(results, "sharp").value(score("lpips", "held_out")).spread is None
     assert (
-        "sharp was trained with 2 seeds. A spread needs at least 3 seeds, so a small lead may be "
+        "sharp was trained with 2 seeds. It takes at least 3 seeds to estimate the spread, so a small lead may be "
         "chance." in who_is_ahead(results)
     )
 
@@ -102,7 +102,7 @@ def test_a_lead_within_the_spread_may_be_chance(results: Results) -> None:
     assert "no model is ahead of every reference in PSNR: linear (27.00 dB" in " ".join(said)
     assert "are level with the best model, sharp with 33.29 ± 10.25 dB" in " ".join(said)
     assert "blurry (26.62 ± 0.29 dB at 14.2 bytes per frame) is level with it" in " ".join(said)
-    assert "A spread needs at least" not in " ".join(said)
+    assert "seeds to estimate the spread" not in " ".join(said)
     # Nor is it better than a reference, and nothing in the column is the best.
     beside = reference_table(results)
     assert beside is not None
@@ -315,7 +315,7 @@ def test_the_first_sentence_says_if_a_reference_is_ahead(
         f"On held-out frames (mean over 2 films) {name} (0.010 at 14.2 bytes per frame) is ahead "
         "of every model in LPIPS (AlexNet). The best model is sharp with 0.105"
     )
-    assert (f"{model} also coded the held-out frames, unseen by models alone." in said) == (
+    assert (f"{model} coded the held-out frames too; only the models never saw them." in said) == (
         kind == "codec"
     )
     # So does the last thing that a terminal shows.

@@ -71,7 +71,7 @@ def test_the_absence_of_failures_is_stated(results: Results) -> None:
         if one.failure_analysis:
             one.failure_analysis.slices = {}
     assert failure_findings(results, results.films[0]) == [
-        "Still shots do not collapse: every model keeps 50% or more of the source's spread.",
+        "Still shots do not collapse: every model keeps at least 50% of the source's spread.",
         "No reconstruction depends on the other frames in its batch.",
         "No model fails on a black or a grey frame: PSNR is 20 dB or more.",
     ]

@@ -373,7 +373,7 @@ def _collapsed(models: Sequence[ResultRow]) -> list[str]:
             f"{_of(flat, known, 'collapses', 'collapse')} still shots towards a single picture, "
             f"with less than {COLLAPSED:.0%} of the source's spread left: {numbers.listed(flat)}."
         ]
-    kept = f"every model keeps {COLLAPSED:.0%} or more of the source's spread."
+    kept = f"every model keeps at least {COLLAPSED:.0%} of the source's spread."
     return [f"Still shots do not collapse: {kept}"] if known else []
 
 

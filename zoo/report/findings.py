@@ -186,7 +186,9 @@ def _codecs_saw_held_out_frames(references: list[ResultRow], ranks: Sequence[Ran
     codecs = [row.name for row in references if row.codec]
     if not codecs or all(rank.part != "held_out" for rank in ranks):
         return []
-    return [f"{numbers.listed(codecs)} also coded the held-out frames, unseen by models alone."]
+    return [
+        f"{numbers.listed(codecs)} coded the held-out frames too; only the models never saw them."
+    ]
 
 
 def _among_models(results: Results, models: _Rows, rank: Ranking, alone: bool) -> str:
@@ -298,8 +300,8 @@ def _caveats(
         verb = "was" if len(few) == len(models) else numbers.verb(len(few), "was", "were")
         seeds = numbers.listed([numbers.counted(count, "seed") for count in counts], "or")
         sentences.append(
-            f"{who} {verb} trained with {seeds}. A spread needs at least {MIN_SEEDS} seeds, so a "
-            "small lead may be chance."
+            f"{who} {verb} trained with {seeds}. It takes at least {MIN_SEEDS} seeds to "
+            "estimate the spread, so a small lead may be chance."
         )
     incomplete = [row.name for row in result_rows(results) if len(row.films) < len(results.films)]
     if incomplete:
@@ -372,8 +374,8 @@ def _trade_off(models: list[ResultRow], rank: Ranking, other: Ranking) -> list[s
     if len(decided) > 1:
         agreed = sum(first == second for first, second in decided)
         sentences.append(
-            f"{a} and {b} order {agreed} of {len(decided)} pairs of models "
-            f"the same way{_level_pairs(pairs)}."
+            f"{a} and {b} agree on the better model in {agreed} of {len(decided)} pairs"
+            f"{_level_pairs(pairs)}."
         )
     return sentences
 

@@ -190,8 +190,19 @@ def _value(options: Mapping[str, Any], name: str) -> str:
 
 
 def tuning_sentences(results: Results) -> list[str]:
-    """The sentence on tuning films and means over films; empty without a tuning film."""
+    """Sentences on tuning films and means over films; empty without a tuning film."""
     tuned = tuning_films(results)
+    partly = [
+        f"{one_line(film, 60)} is a tuning film (by name) of {numbers.listed(models)}, whose "
+        "defaults were chosen on it, held-out frames included."
+        for film, models in tuned_by(results).items()
+        if film not in tuned
+    ]
+    return [*_tuning_of_all(results, tuned), *partly]
+
+
+def _tuning_of_all(results: Results, tuned: set[str]) -> list[str]:
+    """The sentence on films that the defaults of every model were chosen on."""
     names = [one_line(film.name, 60) for film in results.films if film.name in tuned]
     if not names:
         return []

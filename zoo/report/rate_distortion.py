@@ -319,10 +319,10 @@ def plot_rate_distortion(results: Results, film: FilmInfo, path: Path) -> str | 
     curve_names = dict.fromkeys(curve.name for _, found in panels for curve in found)
     return (
         f"{labels} on seen frames of {film.name} over bytes per frame, on a logarithmic axis: "
-        f"curves of {', '.join(curve_names)}. Each point of a model is a number of bits per latent "
-        "number or a latent size; the line joins the points that no other point beats in both. "
-        "Triangles have the decoder spread over the film's frames, at each number of bits per "
-        "weight."
+        f"curves of {', '.join(curve_names)}. A model's points differ in bits per latent number or "
+        "in latent size; the line joins the points that no other point beats in both bytes and "
+        "quality. Triangles add the decoder, spread over the film's frames, at each number of bits "
+        "per weight."
     )
 
 

@@ -354,12 +354,12 @@ def takedown_notice(results: Results, film: FilmInfo) -> str | None:
 
     yes, no, references = names("model", True), names("model", False), names("reference", True)
     where = f"On {one_line(film.name, 60)}"
-    rule = "80% of the film's frames have to be found"
+    rule = "at least 80% of the film's frames found"
     if yes:
-        text = f"{where} {numbers.listed(yes)} would have drawn the takedown notice ({rule})"
+        text = f"{where} {numbers.listed(yes)} would have drawn a takedown notice ({rule})"
         text += f"; {numbers.listed([n + shares[n] for n in no])} would not" if no else ""
     else:
-        text = f"{where} no model would have drawn the takedown notice ({rule})"
+        text = f"{where} no model would have drawn a takedown notice ({rule})"
         nearest = max(models, key=lambda name: value.mean if (value := found[name]) else 0.0)
         text += f": {nearest} comes nearest{shares[nearest]}" if found[nearest] else ""
     if len(rows) > len(models):
@@ -375,15 +375,22 @@ def takedown_explanation(results: Results, film: FilmInfo) -> str:
     comparable = max((one.comparable for one in found), default=0)
     every = max((one.frame_step for one in found), default=1)
     thinned = "" if every == 1 else f", taking {numbers.every(every)},"
+    others = max((len(one.false_matches) for one in found), default=0)
+    searched = f"this film and {numbers.counted(others, 'other')}" if others else "this film alone"
+    precision = (
+        "Precision is the share of all matches that are matches with this film. A dash means that "
+        "no reconstructed frame could be compared, or that none matched anything."
+        if others
+        else "No other film was searched, so precision has a dash; elsewhere a dash means that no "
+        "reconstructed frame could be compared."
+    )
     return (
         "A frame is matched if the PDQ hash of its reconstruction is within 31 of 256 bits (the "
         "published threshold) of its own hash and both have quality 50 or more "
         f"({numbers.counted(comparable, 'frame')} of this film{thinned} can be compared). It is in "
-        "its place if the nearest frame of all films in this report is itself or close to it in "
-        "time, and found if any reconstructed frame matches it. The film as a whole matches if 80% "
-        "of its frames are found. Precision is the share of all matches that are matches with this "
-        "film. A dash means that no reconstructed frame could be compared, or that none matched "
-        "anything."
+        f"its place if the frame nearest its reconstruction, in {searched}, is itself or close to "
+        "it in time, and found if any reconstructed frame matches it. The film as a whole matches "
+        f"if 80% of its frames are found. {precision}"
     )
 
 

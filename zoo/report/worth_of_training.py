@@ -96,15 +96,19 @@ def film_lengths(results: Results, film: FilmInfo) -> list[str]:
         return []
     rounded = any(record.rounded_decoders for record in results.records)
     label = one_line(metric.label, 40).split(" (")[0]
-    bits = "32, 16 or 8 bits per weight, whichever comes first" if rounded else "32 bits per weight"
+    bits = (
+        "32, 16 or 8 bits per weight, whichever needs the shortest film,"
+        if rounded
+        else "32 bits per weight"
+    )
 
     def length(model: Curve, codec: Curve) -> str:
         return _as_text(pays_from(model, codec, film.frames, metric.better), film.fps)
 
     return [
-        "From what length of film on do the latents and the decoder of a model together take fewer "
-        f"bytes than a codec of equal {label} on seen frames? At {numbers.rate(film.fps)} frames/s "
-        f"and {bits}, if quality and bytes per frame stay as they are here:",
+        "How long must a film be before a model's latents and decoder together take fewer bytes "
+        f"than a codec of equal {label} on seen frames? At {numbers.rate(film.fps)} frames/s and "
+        f"{bits} if quality and bytes per frame stay the same:",
         *(
             _sentence(model.name, {codec.name: length(model, codec) for codec in codecs})
             for model in models
