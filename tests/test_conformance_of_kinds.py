@@ -344,7 +344,7 @@ def test_a_cut_name_is_shown_as_it_is() -> None:
 
 def test_the_remedy_of_a_metric_speaks_of_metrics() -> None:
     told = remedy(examine_one(KeepsAConstantOnTheProcessor, "is measured on a gpu"))
-    assert told == "put its tensors on the device that __init__ is given (docs/plugins.md#a-metric)"
+    assert told == "put its tensors on the device passed to __init__ (docs/plugins.md#a-metric)"
 
 
 def test_pytest_gets_a_case_for_every_promise() -> None:

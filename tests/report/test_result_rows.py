@@ -76,8 +76,8 @@ def test_seeds_that_finished_different_films_are_no_spread(results: Results) -> 
     ]
     assert named(results, "sharp").value(score("lpips", "held_out")).spread is None
     assert (
-        "sharp was trained with 2 seeds. It takes at least 3 seeds to estimate the spread, so a small lead may be "
-        "chance." in who_is_ahead(results)
+        "sharp was trained with 2 seeds. It takes at least 3 seeds to estimate the spread, so a "
+        "small lead may be chance." in who_is_ahead(results)
     )
 
 

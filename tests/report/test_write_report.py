@@ -174,7 +174,10 @@ def test_who_is_ahead_follows_from_the_numbers(text: str) -> None:
         "On held-out frames (mean over 2 films) sharp has the lowest LPIPS (AlexNet), 0.105 at "
         "14.2 bytes per frame, ahead of every reference; next is blurry with 0.255" in said
     )
-    assert "Every model was trained with 1 seed. It takes at least 3 seeds to estimate the spread" in said
+    assert (
+        "Every model was trained with 1 seed. It takes at least 3 seeds to estimate the spread"
+        in said
+    )
     assert "sharp is better by 0.150 in LPIPS and worse by 3.33 dB in PSNR than blurry" in said
     across = text[text.index("## Across films") : text.index("## alpha")]
     assert "so bold does not mean a win" in across

@@ -53,31 +53,31 @@ app.add_typer(films.app, name="films")
 app.command("train", short_help="Train a model on a film.")(train.train)
 app.command("evaluate", short_help="Score a trained model on a film.")(evaluate.evaluate)
 app.command("compare", short_help="Compare models on films; write a report.")(compare.compare)
-app.command("report", short_help="Write a report again from its records.", cls=options.Command)(
+app.command("report", short_help="Rebuild a report from its records.", cls=options.Command)(
     report.report
 )
-app.command("bench", short_help="Measure what models cost to run.")(bench.bench)
-app.command("match", short_help="Find one film, or scenes of it, in another.")(match.match)
+app.command("bench", short_help="Measure the speed and memory of models.")(bench.bench)
+app.command("match", short_help="Find a film, or scenes of it, in another film.")(match.match)
 app.command("reconstruct", short_help="Reconstruct a film from its latents.")(
     reconstruct.reconstruct
 )
-app.command("encode", short_help="Write a film as its latents, in one .zoo file.")(
+app.command("encode", short_help="Encode a film as latents in a .zoo file.")(
     reconstruct.encode
 )
 app.command("decode", short_help="Reconstruct a film from a .zoo file.")(reconstruct.decode)
-app.command("info", short_help="Show what a .zoo file holds.")(reconstruct.info)
-app.command("interpolate", short_help="Write a path through latent space between moments.")(
+app.command("info", short_help="Show the contents of a .zoo file.")(reconstruct.info)
+app.command("interpolate", short_help="Write a video that interpolates between frames.")(
     latent_paths.interpolate
 )
-app.command("sample", short_help="Decode samples of a model's prior.")(latent_paths.sample)
-app.command("walk", short_help="Drift through the latents of a film.")(latent_paths.walk)
-app.command("export", short_help="Write a model's networks for other programs.")(export.export)
+app.command("sample", short_help="Decode samples from a model's prior.")(latent_paths.sample)
+app.command("walk", short_help="Write a video that drifts through latent space.")(latent_paths.walk)
+app.command("export", short_help="Export a model's networks for other programs.")(export.export)
 app.command("push", short_help="Publish a model on the Hugging Face hub.")(export.push)
 app.command("pull", short_help="Download a published model into runs/.")(export.pull)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models_and_plugins.models_app, name="models")
 app.add_typer(
-    models_and_plugins.plugins_app, name="plugins", short_help="List plugins, and check them."
+    models_and_plugins.plugins_app, name="plugins", short_help="List and check plugins."
 )
 app.command("doctor", short_help="Check what film-zoo needs from this machine.")(doctor.doctor)
 
@@ -94,7 +94,7 @@ def _print_version(asked: bool) -> None:
 def common(
     debug: Annotated[
         bool,
-        typer.Option("--debug", help="Show the traceback of an error; ZOO_DEBUG=1 as well."),
+        typer.Option("--debug", help="Show the traceback of an error; same as ZOO_DEBUG=1."),
     ] = False,
     version: Annotated[
         bool,
@@ -103,7 +103,7 @@ def common(
         ),
     ] = False,
 ) -> None:
-    """Train networks that autoencode films, and compare what they remember."""
+    """Train and compare networks that autoencode films."""
 
 
 def main() -> None:

@@ -30,13 +30,16 @@ def bench(
         str,
         typer.Option(
             "--models",
-            help="all (with references), or names: a,b",
+            help="Models to measure: all (including references), or names: a,b.",
             autocompletion=opt.several_models,
         ),
     ] = "all",
     settings: opt.SetOption = None,
     sort: Annotated[
-        str, typer.Option("--sort", help="name, or speed: frames encoded and decoded per second.")
+        str,
+        typer.Option(
+            "--sort", help="Sort by name, or by speed: frames encoded and decoded per second."
+        ),
     ] = "speed",
     preset: opt.PresetOption = "film",
     size: opt.SizeOption = None,
@@ -48,10 +51,10 @@ def bench(
     recipe: opt.RecipeOption = None,
     compiled: opt.CompileOption = False,
 ) -> None:
-    """Measure speed, memory and arithmetic of untrained models; write results/bench.json.
+    """Measure speed, memory and multiply-adds of untrained models; write results/bench.json.
 
-    Needs no film. Nothing else should run on the machine meanwhile. A model that fails is a row
-    with its reason; exits with 1 if all of them do.
+    Needs no film. Run nothing else on the machine meanwhile. A model that fails gets a row with
+    the reason; exits with 1 if all models fail.
     """
     import sys
 

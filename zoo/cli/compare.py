@@ -39,7 +39,7 @@ def compare(
             callback=_read_plan,
             is_eager=True,
             show_default=False,
-            help="Options from a file, written by --save-plan; those given here take precedence.",
+            help="A file of options written by --save-plan; the command line takes precedence.",
         ),
     ] = None,
     *,
@@ -47,7 +47,7 @@ def compare(
         str,
         typer.Option(
             "--films",
-            help="Films to compare on: all, mine, or names and paths, as in a,b,./c.mkv.",
+            help="Films to compare on: all, mine, or names and paths, such as a,b,./c.mkv.",
             autocompletion=opt.several_films,
         ),
     ],
@@ -55,78 +55,79 @@ def compare(
         str,
         typer.Option(
             "--models",
-            help="Models to compare: all, or names: a,b; codecs named here replace the usual ones.",
+            help="Models to compare: all, or names: a,b; codecs named here replace the defaults.",
             autocompletion=opt.several_models,
         ),
     ] = "all",
     codecs: Annotated[
         bool,
-        typer.Option("--codecs/--no-codecs", help="Compare with x264, x265 and SVT-AV1 as well."),
+        typer.Option("--codecs/--no-codecs", help="Also compare with x264, x265 and SVT-AV1."),
     ] = True,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="An option of every model, or of a codec; NAME=A,B tries both.",
+            help="Set an option of every model, or of a codec; NAME=A,B tries both.",
         ),
     ] = None,
     preset: opt.PresetOption = "film",
     size: opt.SizeOption = None,
     latent: opt.LatentOption = None,
     latents: Annotated[
-        str | None, typer.Option("--latents", help="Several sizes of the latent: 50,100,200.")
+        str | None, typer.Option("--latents", help="Several latent sizes, such as 50,100,200.")
     ] = None,
     budget: opt.BudgetOption = None,
     batch: opt.BatchOption = None,
     threads: opt.ThreadsOption = None,
     seed: opt.SeedOption = 0,
-    seeds: Annotated[int, typer.Option("--seeds", help="How many seeds, counted from --seed.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", help="Number of seeds, from --seed up.")] = 1,
     others: Annotated[
         bool, typer.Option("--others/--own", help="Also evaluate every model on the other films.")
     ] = True,
     metrics: Annotated[
-        str, typer.Option("--metrics", help="default, all, or names: a,b")
+        str, typer.Option("--metrics", help="Metrics to measure: default, all, or names: a,b.")
     ] = "default",
     holdout: opt.HoldoutOption = 0.1,
     device: Annotated[
-        str, typer.Option("--device", help="auto or cuda (all GPUs there are), cuda:1, or cpu.")
+        str, typer.Option("--device", help="auto or cuda (all available GPUs), cuda:1, or cpu.")
     ] = "auto",
     precision: opt.PrecisionOption = "auto",
     recipe: opt.RecipeOption = None,
     compiled: opt.CompileOption = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder of the report; else results.", show_default=False),
+        typer.Option("--out", "-o", help="Report folder; default: results.", show_default=False),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace another comparison's report there.")
+        bool, typer.Option("--overwrite", help="Replace another comparison's report.")
     ] = False,
     videos: Annotated[
-        float, typer.Option("--videos", help="Seconds of each row's video in the report; 0: none.")
+        float, typer.Option("--videos", help="Seconds of video per row in the report; 0 for none.")
     ] = 120.0,
     overwrite_runs: Annotated[
         bool,
-        typer.Option("--overwrite-runs", help="Train and evaluate again what is already done."),
+        typer.Option("--overwrite-runs", help="Redo training and evaluation already done."),
     ] = False,
     on: Annotated[
         str,
         typer.Option(
             "--on",
-            help="Where to run: here, inline (one process, for debuggers), ray, or Ray's address.",
+            help="Where to run: here, inline (one process, for debuggers), ray, or a Ray address.",
         ),
     ] = "here",
     max_parallel: Annotated[
         int | None,
         typer.Option(
-            "--max-parallel", help="Cells in parallel; here: 1, or 1 per GPU; ray: as many as fit."
+            "--max-parallel",
+            help="Cells to run at once; default here: 1, or 1 per GPU; with Ray: as many as fit.",
         ),
     ] = None,
     gpus_per_cell: Annotated[
-        float | None, typer.Option("--gpus-per-cell", help="GPUs of Ray per cell, such as 0.5.")
+        float | None, typer.Option("--gpus-per-cell", help="GPUs per cell on Ray, such as 0.5.")
     ] = None,
     runs: Annotated[
-        str | None, typer.Option("--runs", help="Keep run folders at an address, too: s3://...")
+        str | None, typer.Option("--runs", help="Also keep run folders at this address: s3://...")
     ] = None,
     save_plan: Annotated[
         Path | None,
@@ -136,12 +137,12 @@ def compare(
         bool, typer.Option("--dry-run", help="Print what would be done and how long it would take.")
     ] = False,
 ) -> None:
-    """Train what is missing, evaluate every frame, and write results/report.md.
+    """Train models where needed, evaluate every frame, and write results/report.md.
 
-    Interrupted and run again, it goes on from where it was. A report that is there stays whole
-    until the new one is; that of another comparison is never replaced without --overwrite. Exits
-    with 1 if nothing that is named succeeded; a film that cannot be used is left out, and the exit
-    code is 2 then.
+    If interrupted, run it again to continue. An existing report stays intact until the new one is
+    complete; the report of another comparison is never replaced without --overwrite. Exits with 1
+    if none of the named models and codecs succeeded. A film that cannot be used is left out, and
+    the exit code is then 2.
     """
     opt.check_training_words(models, preset, size, budget)
 

@@ -12,7 +12,7 @@ def doctor(
 ) -> None:
     """Check the environment, devices, codecs, weights, plugins, disks and this workspace.
 
-    Nothing is downloaded and nothing is changed. Exits with 1 if there is a problem.
+    Downloads nothing and changes nothing. Exits with 1 if there is a problem.
     """
     from dataclasses import asdict
 

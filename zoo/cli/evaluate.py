@@ -24,26 +24,28 @@ if TYPE_CHECKING:
 def evaluate(
     word: Annotated[
         str,
-        typer.Argument(metavar="RUN|MODEL", help="A run, as `zoo runs` names it, or a model."),
+        typer.Argument(metavar="RUN|MODEL", help="A run, as named by `zoo runs`, or a model."),
     ],
     film: Annotated[
         str | None,
-        typer.Option("--film", help="The film to evaluate on; else the one it was trained on."),
+        typer.Option(
+            "--film", help="The film to evaluate on; default: the film it was trained on."
+        ),
     ] = None,
     trained_on: opt.TrainedOnOption = None,
     metrics: Annotated[
-        str, typer.Option("--metrics", help="default, all, or names: a,b")
+        str, typer.Option("--metrics", help="Metrics to measure: default, all, or names: a,b.")
     ] = "default",
     holdout: opt.HoldoutOption = 0.1,
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
     as_json: opt.JsonOption = False,
 ) -> None:
-    """Score a finished run on every frame of a film, after quantisation, as a comparison does.
+    """Score a finished run on every frame of a film, after quantisation, as in a comparison.
 
-    Of a model's runs on a film it is the one trained on most frames, then the newest. Scores are
-    kept in the run's folder: what was scored before, here or by `zoo compare`, is found and not
-    measured again, and a comparison finds what is scored here.
+    If a model has several runs on a film, uses the one trained on the most frames, then the newest.
+    Scores are kept in the run's folder and shared with `zoo compare`: neither command measures
+    again what either has scored before.
     """
     from zoo.base.devices import choose_device, cores
     from zoo.base.errors import ZooError

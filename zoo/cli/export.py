@@ -20,20 +20,21 @@ def export(
     film: opt.FilmOfRunOption = None,
     model: opt.ModelArgument = None,
     form: Annotated[
-        str, typer.Option("--format", help="torch (.pt2, torch.export) or onnx.")
+        str, typer.Option("--format", help="Output format: torch (.pt2, torch.export) or onnx.")
     ] = "torch",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A folder; else <film>-<model>-<format>.")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder to write to; default: <film>-<model>-<format>."),
     ] = None,
     run: opt.RunOption = None,
     overwrite: opt.OverwriteOption = False,
     holdout: opt.HoldoutOption = 0.1,
     threads: opt.ThreadsOption = None,
 ) -> None:
-    """Write encoder and decoder as graphs that run without film-zoo, for batches of any size.
+    """Export the encoder and decoder as graphs that run without film-zoo, for any batch size.
 
-    Both are read back and held to the original on frames of the film; the largest difference is
-    printed. A model that cannot be traced ends with the reason.
+    Both are read back and compared with the original on frames of the film; the largest
+    difference is printed. Fails with the reason if the model cannot be traced.
     """
     import numpy as np
 
@@ -64,7 +65,7 @@ def export(
 
 
 def push(
-    repo: Annotated[str, typer.Option("--repo", help="Repository: user/name.")],
+    repo: Annotated[str, typer.Option("--repo", help="Repository to push to: user/name.")],
     model: opt.ModelArgument = None,
     film: opt.FilmOfRunOption = None,
     run: opt.RunOption = None,
@@ -72,17 +73,18 @@ def push(
         bool, typer.Option("--private", help="Make the repository private.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write the folder that would be pushed, and stop.")
+        bool, typer.Option("--dry-run", help="Write the folder, but do not push it.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="That folder; else <film>-<model>-hub.")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for --dry-run; default: <film>-<model>-hub."),
     ] = None,
     overwrite: opt.OverwriteOption = False,
     holdout: opt.HoldoutOption = 0.1,
 ) -> None:
-    """Publish weights, settings and a model card; nothing of the film itself.
+    """Publish a run's weights, settings and a model card, but no part of the film itself.
 
-    You have to be logged in: `hf auth login`. `zoo.load(folder=...)` loads what was published.
+    Log in first with `hf auth login`. Load a published model with `zoo.load(folder=...)`.
     """
     import tempfile
 
@@ -116,17 +118,17 @@ def push(
 
 def pull(
     repo: Annotated[
-        str, typer.Argument(metavar="USER/REPO", help="A repository that `zoo push` made.")
+        str, typer.Argument(metavar="USER/REPO", help="A repository created by `zoo push`.")
     ],
     revision: Annotated[
-        str | None, typer.Option("--revision", help="A branch, tag or commit; else the newest.")
+        str | None, typer.Option("--revision", help="A branch, tag or commit; default: the newest.")
     ] = None,
     overwrite: opt.OverwriteOption = False,
 ) -> None:
-    """Bring a published run into `runs/`, from where every command uses it.
+    """Download a published run into `runs/`, where every command can use it.
 
-    Weights are safetensors and the rest is JSON: nothing in it runs code, and a repository that
-    has a pickle is refused. The hashes of all files are printed.
+    The weights are safetensors and the rest is JSON, so nothing in it runs code; a repository
+    that contains a pickle is refused. Prints the hashes of all files.
     """
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console

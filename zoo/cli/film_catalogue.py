@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from zoo.cli.console import Console
     from zoo.films.source_files import FilmSource
 
-Names = Annotated[list[str], typer.Argument(metavar="FILM", help="Films of `zoo films`.")]
+Names = Annotated[
+    list[str], typer.Argument(metavar="FILM", help="Names of films, as in `zoo films`.")
+]
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 """The suffix of a file name; a film's name may contain dots, but seldom looks like this."""
@@ -28,42 +30,43 @@ def add(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Video files, folders of pictures, playlists or URLs; each is a film.",
+            help="Video files, folders of pictures, playlists or URLs; each becomes a film.",
         ),
     ],
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the film, if there is one path.")
+        str | None, typer.Option("--name", help="Name of the film; only with a single path.")
     ] = None,
     as_one: Annotated[
         str | None,
-        typer.Option("--as-one", metavar="NAME", help="All paths, in order, are one film."),
+        typer.Option("--as-one", metavar="NAME", help="Join all paths, in order, into one film."),
     ] = None,
-    title: Annotated[str | None, typer.Option("--title", help="Its title.")] = None,
-    licence: Annotated[str | None, typer.Option("--licence", help="Its licence.")] = None,
-    notes: Annotated[str | None, typer.Option("--notes", help="A note on the film.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Title of the film.")] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Licence of the film.")] = None,
+    notes: Annotated[str | None, typer.Option("--notes", help="Notes on the film.")] = None,
     start: Annotated[
-        str | None, typer.Option("--from", help="Begin at this time code, HH:MM:SS.mmm.")
+        str | None, typer.Option("--from", help="Start at this time code, HH:MM:SS.mmm.")
     ] = None,
     stop: Annotated[str | None, typer.Option("--to", help="End at this time code.")] = None,
     crop: Annotated[
         str | None,
-        typer.Option("--crop", help="auto (finds bars), none, or WIDTHxHEIGHT+LEFT+TOP."),
+        typer.Option("--crop", help="Crop: auto (removes bars), none, or WIDTHxHEIGHT+LEFT+TOP."),
     ] = None,
     fit: Annotated[
-        str | None, typer.Option("--fit", help="How frames are fitted: crop or pad.")
+        str | None, typer.Option("--fit", help="How to fit frames to the frame size: crop or pad.")
     ] = None,
     fps: Annotated[
         str | None,
         typer.Option(
-            "--fps", help="Resample to this rate, such as 24 or 24000/1001; the rate of pictures."
+            "--fps",
+            help="Resample to this rate, such as 24 or 24000/1001; for pictures, their frame rate.",
         ),
     ] = None,
 ) -> None:
-    """Add films to films.toml: each path is a film called after it.
+    """Add films to films.toml: each path becomes a film named after it.
 
     A path is a video file, a GIF, a folder of numbered pictures, a pattern such as
-    frames/%04d.png, or a playlist (.m3u). --as-one NAME makes one film of several. A film at a
-    URL is downloaded into downloads/, once.
+    frames/%04d.png, or a playlist (.m3u). --as-one NAME joins several into one film. A URL is
+    downloaded once, into downloads/.
     """
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console
@@ -200,8 +203,8 @@ def _chosen_name(paths: list[str], name: str | None, as_one: str | None) -> str 
     return None
 
 
-def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -> None:
-    """Take a film out of films.toml and delete its decoded frames; its files and runs stay."""
+def remove(name: Annotated[str, typer.Argument(help="A film in films.toml.")]) -> None:
+    """Remove a film from films.toml and delete its decoded frames; keep its files and runs."""
     from zoo.base.numbers import scaled
     from zoo.base.workspace import Workspace
     from zoo.films.catalogue import Catalogue
@@ -216,15 +219,15 @@ def remove(name: Annotated[str, typer.Argument(help="A film of films.toml.")]) -
 
 
 def hide(names: Names) -> None:
-    """Leave films out of `zoo films` and of `all`, such as the demo's clips; nothing is deleted.
+    """Hide films, such as the demo's clips, from `zoo films` and `all`; nothing is deleted.
 
-    A hidden film can still be named.
+    A hidden film can still be used by name.
     """
     _set_hidden(names, hidden=True)
 
 
 def unhide(names: Names) -> None:
-    """Take hidden films into `zoo films` and `all` again."""
+    """Show hidden films in `zoo films` and `all` again."""
     _set_hidden(names, hidden=False)
 
 

@@ -24,9 +24,9 @@ app.command("remove")(film_catalogue.remove)
 app.command("hide", cls=opt.Command)(film_catalogue.hide)
 app.command("unhide", cls=opt.Command)(film_catalogue.unhide)
 
-Name = Annotated[str, typer.Argument(help="A film of the catalogue, or a path such as ./clip.mkv.")]
+Name = Annotated[str, typer.Argument(help="A film in the catalogue, or a path such as ./clip.mkv.")]
 Size = Annotated[str, typer.Option("--size", help="Frame size, WIDTHxHEIGHT.")]
-Holdout = Annotated[float, typer.Option("--holdout", help="Share of frames held out, 0 to 0.5.")]
+Holdout = Annotated[float, typer.Option("--holdout", help="Share of frames to hold out, 0 to 0.5.")]
 Hwaccel = Annotated[
     str | None, typer.Option("--hwaccel", help="Decode on this device, such as cuda.")
 ]
@@ -34,7 +34,7 @@ Hwaccel = Annotated[
 
 @opt.lists(app)
 def list_films(as_json: opt.JsonOption = False) -> None:
-    """List the films of the catalogue."""
+    """List the films in the catalogue."""
     from zoo.base.json_output import print_json
     from zoo.base.workspace import Workspace
     from zoo.cli.console import Console, Table, escaped
@@ -80,19 +80,21 @@ def list_films(as_json: opt.JsonOption = False) -> None:
 @app.command("clean", cls=opt.Command)
 def clean(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="FILM", help="Only these films' frames.")
+        list[str] | None, typer.Argument(metavar="FILM", help="Only the frames of these films.")
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Delete frames that are still needed, too.")
+        bool, typer.Option("--all", help="Also delete frames that are still needed.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List them, and stop there.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List them, but delete nothing.")
+    ] = False,
 ) -> None:
-    """List decoded frames with their sizes, and delete those that no command opens any more.
+    """List decoded frames with their sizes, and delete those that are no longer needed.
 
-    These are frames of older files or settings, of films that are not in the catalogue, such as
-    those named by a path, and what killed processes left. Frames in use are never deleted, and
-    deleted ones are decoded again when they are needed.
+    These are frames of older files or settings, frames of films that are not in the catalogue,
+    such as films given by path, and leftovers of killed processes. Frames in use are never
+    deleted, and deleted frames are decoded again when needed.
     """
     import sys
 
@@ -135,9 +137,9 @@ def clean(
 def ingest(
     name: Name, size: Size = "256x144", holdout: Holdout = 0.1, hwaccel: Hwaccel = None
 ) -> None:
-    """Decode films now instead of when they are first needed; NAME may be all, mine or a,b.
+    """Decode films now instead of on first use; NAME may be all, mine or a,b.
 
-    How a film is cropped, fitted and resampled are its settings: `zoo films add`, films.toml.
+    Cropping, fitting and resampling are set with `zoo films add` or in films.toml.
     """
     for film in _opened(name, size, holdout, hwaccel):
         for line in _summary(film):
@@ -146,7 +148,7 @@ def ingest(
 
 @app.command("info")
 def info(name: Name, size: Size = "256x144") -> None:
-    """Show what is known about a film; shots and exact counts once it is ingested."""
+    """Show what is known about a film, with shots and exact counts once it is ingested."""
     from zoo.base.frame_size import FrameSize
     from zoo.base.numbers import scaled
     from zoo.base.workspace import Workspace
@@ -218,10 +220,10 @@ def sheet(
     size: Size = "256x144",
     holdout: Holdout = 0.1,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder that the pictures are written to.")
+        Path, typer.Option("--out", "-o", help="Folder to write the pictures to.")
     ] = Path(),
 ) -> None:
-    """Write a contact sheet, one frame a shot with time codes, and the film's barcode."""
+    """Write a contact sheet, with one frame and time code per shot, and the film's barcode."""
     from zoo.base.atomic_files import atomic_write, check_writable
     from zoo.base.workspace import Workspace
     from zoo.cli.console import check_not_source

@@ -26,12 +26,14 @@ OutOption = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="The MP4, with a strip as PNG beside it; else <film>-<model>-<command>.mp4.",
+        help="The MP4, with a PNG strip next to it; default: <film>-<model>-<command>.mp4.",
     ),
 ]
-FpsOption = Annotated[str, typer.Option("--fps", help="Frames per second: 24 or 24000/1001.")]
+FpsOption = Annotated[
+    str, typer.Option("--fps", help="Frames per second, such as 24 or 24000/1001.")
+]
 ScaleOption = Annotated[
-    int, typer.Option("--scale", help="Enlarge the video by this whole factor.")
+    int, typer.Option("--scale", help="Enlarge the video by this whole-number factor.")
 ]
 
 KINDS: tuple[Kind, ...] = ("spherical", "linear")
@@ -126,17 +128,21 @@ def _write_points(
 
 
 def interpolate(
-    begin: Annotated[str, typer.Option("--from", help="Time code to begin at, HH:MM:SS.mmm.")],
+    begin: Annotated[str, typer.Option("--from", help="Time code to start at, HH:MM:SS.mmm.")],
     end: Annotated[str, typer.Option("--to", help="Time code to end at.")],
     model: opt.ModelArgument = None,
     film: opt.FilmOfRunOption = None,
     via: Annotated[
         list[str] | None,
-        typer.Option("--via", metavar="TIME", help="A time code to pass; may be repeated."),
+        typer.Option("--via", metavar="TIME", help="A time code to pass through; may be repeated."),
     ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", help="Length of the whole path.")] = 4.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Length of the whole path in seconds.")
+    ] = 4.0,
     fps: FpsOption = "24",
-    path: Annotated[str, typer.Option("--path", help="spherical or linear.")] = "spherical",
+    path: Annotated[
+        str, typer.Option("--path", help="Kind of path: spherical or linear.")
+    ] = "spherical",
     scale: ScaleOption = 1,
     out: OutOption = None,
     run: opt.RunOption = None,
@@ -146,10 +152,10 @@ def interpolate(
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Write a path through latent space between moments of a film: an MP4, and a strip of it.
+    """Interpolate in latent space between moments of a film; write an MP4 and a strip of it.
 
-    The first and the last picture are reconstructions of those moments, and so is one at every
-    --via. A spherical path stays as far from the mean of the film's latents as frames do.
+    The first and last pictures, and one at each --via, are reconstructions of those moments. A
+    spherical path stays as far from the mean of the film's latents as the frames themselves.
     """
     from zoo.base.time_code import format_time_code, in_file_name, parse_time_code
     from zoo.cli.console import Console
@@ -205,10 +211,10 @@ MOST_SAMPLES = 10_000
 def sample(
     film: opt.FilmOfRunOption = None,
     model: opt.ModelArgument = None,
-    count: Annotated[int, typer.Option("--count", help="How many samples.")] = 16,
+    count: Annotated[int, typer.Option("--count", help="Number of samples.")] = 16,
     seed: opt.SeedOption = 0,
     hold: Annotated[
-        float, typer.Option("--hold", help="Seconds that each sample is shown in the MP4.")
+        float, typer.Option("--hold", help="Seconds to show each sample in the MP4.")
     ] = 0.5,
     scale: ScaleOption = 1,
     out: OutOption = None,
@@ -218,10 +224,10 @@ def sample(
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Sample latents from a model's prior and decode them: an MP4, and a sheet.
+    """Sample latents from a model's prior and decode them into an MP4 and a sheet.
 
-    The film is not opened, and for a run given by name it need not be on this machine. Variational
-    models have a prior; for others `zoo walk` drifts through a film's latents.
+    Does not open the film, which need not be on this machine if you name a run. Variational models
+    have a prior; for other models, `zoo walk` drifts through a film's latents.
     """
     import math
 
@@ -262,8 +268,12 @@ def sample(
 def walk(
     film: opt.FilmOfRunOption = None,
     model: opt.ModelArgument = None,
-    seconds: Annotated[float, typer.Option("--seconds", help="Length of the walk.")] = 20.0,
-    period: Annotated[float, typer.Option("--period", help="Seconds per change of subject.")] = 5.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Length of the walk in seconds.")
+    ] = 20.0,
+    period: Annotated[
+        float, typer.Option("--period", help="Period of the fastest motion in seconds.")
+    ] = 5.0,
     fps: FpsOption = "24",
     seed: opt.SeedOption = 0,
     scale: ScaleOption = 1,
@@ -275,10 +285,10 @@ def walk(
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Drift through the space that a film's latents span and back to the start, for a loop.
+    """Write a looping video that drifts through the space spanned by a film's latents.
 
-    Every moment is sampled from the normal distribution with the mean and covariance of the film's
-    latents, within their range. Works with every model, whether or not it has a prior.
+    Every moment is sampled from a normal distribution with the mean and covariance of the film's
+    latents, clamped to their range. Works with every model, with or without a prior.
     """
     from zoo.cli.console import Console
 

@@ -29,18 +29,18 @@ _VERDICTS = {
 
 
 def match(
-    original: Annotated[str, typer.Argument(help="A video file, or a film of the catalogue.")],
-    suspect: Annotated[str, typer.Argument(help="The one that may hold it, or parts of it.")],
+    original: Annotated[str, typer.Argument(help="A video file, or a film in the catalogue.")],
+    suspect: Annotated[str, typer.Argument(help="The film that may contain it, or parts of it.")],
     every: Annotated[
         int, typer.Option("--every", help="Look up only every Nth frame of each film.")
     ] = 1,
     as_json: opt.JsonOption = False,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Find which scenes of one film are in another, and where, by PDQ hashes of their frames.
+    """Find which scenes of one film appear in another, and where, by PDQ hashes of their frames.
 
-    The films match where 80 % of either's frames of quality 50 or more have a frame within
-    distance 31 of 256 in the other. Exits with 0 whatever the answer.
+    The films match if 80 % of the frames of either, counting only those of quality 50 or more,
+    are within distance 31 of 256 of a frame in the other. Exits with 0 whether or not they match.
     """
     from zoo.base.devices import choose_device
     from zoo.base.json_output import print_json

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from zoo.plugins.entry_points import Plugin
     from zoo.scaffold import Kind as NewKind
 
-models_app = typer.Typer(
-    help="List, show and check models; write a new one.", rich_markup_mode=None
-)
+models_app = typer.Typer(help="List, show and check models; write new ones.", rich_markup_mode=None)
 
 
 @opt.lists(models_app)
@@ -69,16 +67,16 @@ def list_models(as_json: opt.JsonOption = False) -> None:
 def show_model(
     name: Annotated[
         str,
-        typer.Argument(help="A model, as `zoo models` lists them.", autocompletion=opt.one_model),
+        typer.Argument(help="A model, as listed by `zoo models`.", autocompletion=opt.one_model),
     ],
     size: Annotated[str, typer.Option("--size", help="Frame size, WIDTHxHEIGHT.")] = "256x144",
     preset: Annotated[
-        str, typer.Option("--preset", help="Use the model's option values of this preset.")
+        str, typer.Option("--preset", help="Use the model's option values for this preset.")
     ] = "film",
     settings: opt.SetOption = None,
     cost: Annotated[
         bool,
-        typer.Option("--cost", help="Also count the operations and casts of a training step."),
+        typer.Option("--cost", help="Also count the operations and casts in a training step."),
     ] = False,
 ) -> None:
     """Show a model's options, shapes, parameters and multiply-adds."""
@@ -168,17 +166,17 @@ def new_model(
         str,
         typer.Option(
             "--kind",
-            help="What it begins as: plain, vae, gan, codes (whole numbers in place of real ones) "
+            help="What to start from: plain, vae, gan, codes (whole numbers instead of real ones) "
             "or clip (several frames share a latent).",
         ),
     ] = "plain",
     into: Annotated[
-        Path, typer.Option("--into", help="Folder in which the package's folder is created.")
+        Path, typer.Option("--into", help="Folder to create the package's folder in.")
     ] = Path(),
 ) -> None:
-    """Write an installable package with a small model to begin from, and its test.
+    """Write an installable package with a small model to start from, and its test.
 
-    `zoo plugins new` writes packages with other things than models.
+    `zoo plugins new` writes plugins other than models.
     """
 
     from zoo.scaffold import kind_of_model
@@ -191,14 +189,14 @@ def check_model(
     name: Annotated[
         str,
         typer.Argument(
-            help="A model, as `zoo models` lists them, or a file: mine.py.",
+            help="A model, as listed by `zoo models`, or a file such as mine.py.",
             autocompletion=opt.one_model,
         ),
     ],
 ) -> None:
-    """Check that a model keeps the contract; exits with 1 if it breaks what it does not waive.
+    """Check that a model keeps the contract; exit with 1 if it breaks a promise it does not waive.
 
-    Of a file of Python, which need not be installed, every model and reference is checked.
+    For a Python file, which need not be installed, checks every model and reference in it.
     """
     from zoo.cli.console import Console
 
@@ -225,14 +223,12 @@ def _named(word: str) -> list[type[Autoencoder]]:
     return models
 
 
-plugins_app = typer.Typer(
-    help="List plugins, check them, and write new ones.", rich_markup_mode=None
-)
+plugins_app = typer.Typer(help="List and check plugins; write new ones.", rich_markup_mode=None)
 
 
 @opt.lists(plugins_app)
 def list_plugins(as_json: opt.JsonOption = False) -> None:
-    """List plugins with what each adds, or the reason why it could not."""
+    """List plugins, with what each adds or why it failed."""
     from zoo.base.json_output import print_json
     from zoo.cli.console import Console, Table, escaped
     from zoo.plugins import registry
@@ -261,14 +257,14 @@ def new_plugin(
     kind: Annotated[
         str,
         typer.Option(
-            "--kind", help="What it adds: model, reference, codec, metric, section or film."
+            "--kind", help="What the plugin adds: model, reference, codec, metric, section or film."
         ),
     ] = "model",
     into: Annotated[
-        Path, typer.Option("--into", help="Folder in which the package's folder is created.")
+        Path, typer.Option("--into", help="Folder to create the package's folder in.")
     ] = Path(),
 ) -> None:
-    """Write an installable package with one small thing that works, and its test.
+    """Write an installable package with a small working example, and its test.
 
     `zoo models new` writes models of several kinds.
     """
@@ -290,15 +286,15 @@ def check_plugin(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A plugin, a package, one thing that a plugin adds, or a file: mine.py. "
-            "Else all but those of film-zoo itself.",
+            help="A plugin, a package, one thing that a plugin adds, or a file such as mine.py; "
+            "default: all except film-zoo's own.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Check that models, codecs, metrics, sections and films keep their contracts.
 
-    Exits with 1 if one breaks what it does not waive, or if a plugin did not load.
+    Exits with 1 if one breaks a promise it does not waive, or if a plugin does not load.
     """
     from zoo.cli.console import Console
 

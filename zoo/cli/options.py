@@ -91,13 +91,13 @@ MOST_NAMED = 20
 # Which film and which trained model.
 FilmOption = Annotated[
     str,
-    typer.Option("--film", help="A film of the catalogue, or a path.", autocompletion=one_film),
+    typer.Option("--film", help="A film in the catalogue, or a path.", autocompletion=one_film),
 ]
 FilmOfRunOption = Annotated[
     str | None,
     typer.Option(
         "--film",
-        help="A film of the catalogue, or a path; else the one it was trained on.",
+        help="A film in the catalogue, or a path; default: the film it was trained on.",
         autocompletion=one_film,
     ),
 ]
@@ -105,18 +105,16 @@ ModelArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="RUN|MODEL",
-        help="A model that was trained, or a run as `zoo runs` names it.",
+        help="A trained model, or a run as named by `zoo runs`.",
         autocompletion=one_model,
     ),
 ]
-RunOption = Annotated[
-    str | None, typer.Option("--run", help="A run, named as `zoo runs` names it.")
-]
+RunOption = Annotated[str | None, typer.Option("--run", help="A run, as named by `zoo runs`.")]
 TrainedOnOption = Annotated[
     str | None,
     typer.Option(
         "--trained-on",
-        help="The film that the model was trained on, if another.",
+        help="The film that the model was trained on, if different.",
         autocompletion=one_film,
     ),
 ]
@@ -132,45 +130,45 @@ PresetOption = Annotated[
     ),
 ]
 SizeOption = Annotated[
-    str | None, typer.Option("--size", help=f"Frame size, WIDTHxHEIGHT; film: {FILM.size}.")
+    str | None, typer.Option("--size", help=f"Frame size, WIDTHxHEIGHT; preset film: {FILM.size}.")
 ]
 LatentOption = Annotated[
     int | None,
-    typer.Option("--latent", help=f"Numbers per frame in the latent; film: {FILM.latent}."),
+    typer.Option("--latent", help=f"Numbers per frame in the latent; preset film: {FILM.latent}."),
 ]
 BudgetOption = Annotated[
     str | None,
     typer.Option(
         "--budget",
         help=f"How long to train: 6epochs, 2000steps, 9000frames, 90s, 2min or 1h; "
-        f"film: {Budget.parse(FILM.budget).in_words}.",
+        f"preset film: {Budget.parse(FILM.budget).in_words}.",
     ),
 ]
 BatchOption = Annotated[int | None, typer.Option("--batch", help="Frames per training step.")]
 LARGEST_SEED = 2**63 - 1
 SeedOption = Annotated[
     int,
-    typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of everything that is random."),
+    typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed for all random numbers."),
 ]
 PrecisionOption = Annotated[
     str,
     typer.Option(
         "--precision",
-        help="Training precision: 32, bf16, 16 or auto (bf16 on a GPU that has it, and with laptop "
-        "on a processor; else 32).",
+        help="Training precision: 32, bf16, 16 or auto (bf16 on a GPU that supports it and, with "
+        "the preset laptop, on a CPU; otherwise 32).",
     ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A model option; may be repeated."),
+    typer.Option("--set", metavar="NAME=VALUE", help="Set a model option; may be repeated."),
 ]
 RecipeOption = Annotated[
     list[str] | None,
     typer.Option(
         "--recipe",
         metavar="NAME=VALUE",
-        help="How training proceeds: schedule, warm_up, final_lr, lr, clip, average, accumulate, "
-        "weight_bits; may be repeated.",
+        help="Set part of the training recipe: schedule, warm_up, final_lr, lr, clip, average, "
+        "accumulate, weight_bits; may be repeated.",
     ),
 ]
 CompileOption = Annotated[
@@ -181,35 +179,44 @@ CompileOption = Annotated[
     ),
 ]
 HoldoutOption = Annotated[
-    float, typer.Option("--holdout", help="Share of the film held out, by shot.")
+    float, typer.Option("--holdout", help="Share of the film to hold out, in whole shots.")
 ]
 
 # Where to compute.
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", help="CPU threads; 1 with the preset quick, else torch's default."),
+    typer.Option(
+        "--threads",
+        help="CPU threads; default: 1 with the preset quick, otherwise torch's default.",
+    ),
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:1.")
+    str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:1.")
 ]
 
 # What to write.
-OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what is there already.")
-]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
-CodecOption = Annotated[str, typer.Option("--codec", help="libx264, libx265 or libsvtav1.")]
+CodecOption = Annotated[
+    str, typer.Option("--codec", help="Video codec: libx264, libx265 or libsvtav1.")
+]
 CrfOption = Annotated[
-    float | None, typer.Option("--crf", help="Quality: higher is coarser; libx264: 18.")
+    float | None, typer.Option("--crf", help="Quality: lower is better; default with libx264: 18.")
 ]
 EncoderPresetOption = Annotated[
-    str | None, typer.Option("--encoder-preset", help="The encoder's own preset; libx264: medium.")
+    str | None,
+    typer.Option(
+        "--encoder-preset", help="The encoder's own preset; default with libx264: medium."
+    ),
 ]
 ScaleToOption = Annotated[
-    str | None, typer.Option("--scale", help="Size of a picture in the video: 1280x720 or 2x.")
+    str | None, typer.Option("--scale", help="Size of each picture in the video: 1280x720 or 2x.")
 ]
 FilterOption = Annotated[
-    str, typer.Option("--filter", help="nearest, bilinear, bicubic, lanczos, spline or area.")
+    str,
+    typer.Option(
+        "--filter", help="Scaling filter: nearest, bilinear, bicubic, lanczos, spline or area."
+    ),
 ]
 
 

@@ -20,13 +20,12 @@ def reconstruct(
         str | None,
         typer.Argument(
             metavar="RUN|MODEL",
-            help="A model that was trained, or a run as `zoo runs` names it; --models takes "
-            "several.",
+            help="A trained model, or a run as named by `zoo runs`; --models takes several.",
         ),
     ] = None,
     film: opt.FilmOfRunOption = None,
     models: Annotated[
-        str | None, typer.Option("--models", help="Several models in a grid with names: a,b,c.")
+        str | None, typer.Option("--models", help="Show several models in a labelled grid: a,b,c.")
     ] = None,
     beside: Annotated[
         bool, typer.Option("--beside", help="Put the original next to the reconstruction.")
@@ -38,12 +37,12 @@ def reconstruct(
         typer.Option(
             "--out",
             "-o",
-            help="The MP4 to write, or a silent WebP; else <film>-<model>.mp4 or -beside.mp4.",
+            help="The MP4 or silent WebP to write; default: <film>-<model>.mp4 or -beside.mp4.",
         ),
     ] = None,
     overwrite: opt.OverwriteOption = False,
     begin: Annotated[
-        str | None, typer.Option("--from", help="Begin at this time code, HH:MM:SS.mmm.")
+        str | None, typer.Option("--from", help="Start at this time code, HH:MM:SS.mmm.")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="End at this time code.")] = None,
     codec: opt.CodecOption = "libx264",
@@ -55,10 +54,10 @@ def reconstruct(
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Reconstruct a whole film from its latents, with the time codes and the sound of the source.
+    """Reconstruct a whole film from its latents, with the time codes and sound of the source.
 
-    The model is that of a finished run on this film; of several, the one trained on most frames,
-    then the newest. With --trained-on it is one that has only ever seen another film.
+    Uses the model's finished run on this film; if there are several, the one trained on the most
+    frames, then the newest. With --trained-on, uses a model trained only on another film.
     """
     from zoo.base.devices import choose_device
     from zoo.base.errors import BadInput
@@ -167,15 +166,18 @@ def encode(
     film: opt.FilmOfRunOption = None,
     model: opt.ModelArgument = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The file; else <film>-<model>.zoo.")
+        Path | None,
+        typer.Option("--out", "-o", help="The file to write; default: <film>-<model>.zoo."),
     ] = None,
     bits: Annotated[int, typer.Option("--bits", help="Bits per number, 1 to 8.")] = 8,
     with_decoder: Annotated[
-        bool, typer.Option("--with-decoder", help="Include the weights that decoding needs.")
+        bool, typer.Option("--with-decoder", help="Include the weights needed for decoding.")
     ] = False,
     decoder_bits: Annotated[
         int,
-        typer.Option("--decoder-bits", help="Bits per weight of that decoder: 32, 16 or 8."),
+        typer.Option(
+            "--decoder-bits", help="Bits per weight of the included decoder: 32, 16 or 8."
+        ),
     ] = 32,
     sound: Annotated[
         bool, typer.Option("--sound", help="Include the sound of the source.")
@@ -187,10 +189,10 @@ def encode(
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Write a film as its latents and nothing else: the numbers, their scale, time codes.
+    """Write only the latents of a film: the numbers, their scale and the time codes.
 
-    `zoo decode` reconstructs it, with the weights in the file or those of the run here that it was
-    encoded with. docs/film-files.md has the format.
+    `zoo decode` reconstructs the film, using the weights in the file or in the run here that
+    encoded it. docs/film-files.md describes the format.
     """
     from zoo.base.numbers import scaled
     from zoo.cli.console import Console, check_free
@@ -242,9 +244,10 @@ def _decoder_bits(bits: int, with_decoder: bool) -> DecoderBits | None:
 
 
 def decode(
-    film: Annotated[Path, typer.Argument(help="A film file, as `zoo encode` writes it.")],
+    film: Annotated[Path, typer.Argument(help="A film file written by `zoo encode`.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The MP4; else named after the film file.")
+        Path | None,
+        typer.Option("--out", "-o", help="The MP4 to write; by default named after the film file."),
     ] = None,
     overwrite: opt.OverwriteOption = False,
     codec: opt.CodecOption = "libx264",
@@ -255,9 +258,9 @@ def decode(
     threads: opt.ThreadsOption = None,
     device: opt.DeviceOption = "auto",
 ) -> None:
-    """Reconstruct a film from a film file, with its sound where it is inside.
+    """Reconstruct a film from a film file, with its sound if the file contains it.
 
-    The network is the one in the file, or that of the run here with the same weights.
+    Uses the network in the file, or in a run here with the same weights.
     """
     from zoo.base.devices import choose_device
     from zoo.base.frame_size import FrameSize
@@ -292,10 +295,10 @@ def decode(
 
 
 def info(
-    film: Annotated[Path, typer.Argument(help="A film file, as `zoo encode` writes it.")],
+    film: Annotated[Path, typer.Argument(help="A film file written by `zoo encode`.")],
     as_json: opt.JsonOption = False,
 ) -> None:
-    """Show which film is in a file, which model decodes it, and how small it is.
+    """Show which film is in a file, which model decodes it, and how small the file is.
 
     The whole file is read and checked against its hash; no network is loaded.
     """

@@ -17,24 +17,26 @@ if TYPE_CHECKING:
 def report(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(help="Results folders; results/ here.", show_default=False),
+        typer.Argument(
+            help="Results folders; default: results/ of this workspace.", show_default=False
+        ),
     ] = None,
     into: Annotated[
         Path | None,
         typer.Option(
-            help="Merge the folders into this one: new, empty or an earlier merge.",
+            help="Merge the folders into this one, which is new, empty or an earlier merge.",
             show_default=False,
         ),
     ] = None,
     opened: Annotated[
-        bool, typer.Option("--open", help="Open the page in the browser of this machine.")
+        bool, typer.Option("--open", help="Open the page in a browser on this machine.")
     ] = False,
 ) -> None:
-    """Write report.md, results.csv and the figures again from results.json and what it names.
+    """Write report.md, results.csv and the figures again from results.json and the files it names.
 
-    Several folders, say of several machines, become one report with --into: rows of each machine
-    stand side by side under its letter, and the folders stay as they are. Preset, budget and batch
-    must be the same, and so must films of one name.
+    With --into, several folders, for example from several machines, are merged into one report:
+    each machine has its own rows, marked with its letter, and the folders are left unchanged. They
+    must agree in preset, budget and batch, and films with the same name must be the same.
 
     Needs no torch, no film and no run.
     """

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from zoo.training.run_folder import RunFile, RunFolder
     from zoo.training.runs import Run
 
-app = typer.Typer(help="Trained models: list, show, watch, remove.", rich_markup_mode=None)
+app = typer.Typer(help="List, show, watch and remove trained models.", rich_markup_mode=None)
 
-RUN = "A run: its path, its id, the beginning of one, or film/model where there is one run of it."
+RUN = "A run: its path, its id, the start of either, or film/model if there is only one such run."
 
 
 @opt.lists(app)
 def list_runs(as_json: opt.JsonOption = False) -> None:
-    """List the runs of the workspace."""
+    """List the runs in the workspace."""
     from zoo.base.json_output import print_json
     from zoo.base.workspace import Workspace
     from zoo.cli.console import WIDE, Console
@@ -127,11 +127,11 @@ def show(word: Annotated[str, typer.Argument(metavar="RUN", help=RUN)]) -> None:
 def watch(
     word: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help=f"{RUN} Else all that train at present."),
+        typer.Argument(metavar="RUN", help=f"{RUN} Default: all runs in training."),
     ] = None,
-    opened: Annotated[bool, typer.Option("--open", help="Open it in the browser, too.")] = False,
+    opened: Annotated[bool, typer.Option("--open", help="Also open it in the browser.")] = False,
 ) -> None:
-    """Print the address of the page that shows a training as it runs: a file, no server."""
+    """Print the address of the page that shows a training's progress: a local file, no server."""
     import webbrowser
 
     from zoo.base.errors import BadInput
@@ -174,9 +174,9 @@ def _in_training(run: Run) -> RunFolder | None:
 @app.command("remove", cls=opt.Command)
 def remove(
     words: Annotated[list[str], typer.Argument(metavar="RUN", help=RUN)],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Delete runs and all that is in them, evaluations too."""
+    """Delete runs and everything in them, including evaluations."""
     import sys
 
     from zoo.base.errors import BadInput

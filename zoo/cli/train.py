@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def train(
     model: Annotated[
         str,
-        typer.Argument(help="A model, as `zoo models` lists them.", autocompletion=opt.one_model),
+        typer.Argument(help="A model, as listed by `zoo models`.", autocompletion=opt.one_model),
     ],
     film: opt.FilmOption,
     settings: opt.SetOption = None,
@@ -41,26 +41,28 @@ def train(
         str | None,
         typer.Option(
             "--init-from",
-            help="Start from the weights of a finished run: its name, or that of its film.",
+            help="Start from the weights of a finished run, given by its name or its film's.",
         ),
     ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Train from the start; the new run replaces the old when finished."
+            "--overwrite",
+            help="Train from scratch; the new run replaces the old one when finished.",
         ),
     ] = False,
     track: Annotated[
         str | None,
         typer.Option(
-            "--track", help="Report to trackers, as in a,b: tensorboard, wandb, mlflow, a plugin's."
+            "--track",
+            help="Trackers to report to, as in a,b: tensorboard, wandb, mlflow or a plugin's.",
         ),
     ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Short for --track tensorboard.")
     ] = False,
 ) -> None:
-    """Train a model on a film; Ctrl-C saves; run the same command again to resume."""
+    """Train a model on a film. Ctrl-C saves; run the same command again to resume."""
     from contextlib import nullcontext
 
     from zoo.base.errors import BadInput

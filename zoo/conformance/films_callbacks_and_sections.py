@@ -38,14 +38,14 @@ from zoo.films.source_files import is_present
 
 
 def files_are_there(entry: FilmEntry) -> None:
-    """Every file of the film is there."""
+    """Every file of the film exists, and its path is absolute."""
     for path in entry.files:
         expect(path.is_absolute(), f"{path} depends on the folder that one is in: name it whole")
         expect(is_present(path), f"{path} is not there")
 
 
 def files_are_a_film(entry: FilmEntry) -> None:
-    """The files open, and hold pictures of one film."""
+    """The files can be opened, and contain the pictures of one film."""
     size = FrameSize(64, 36)
     settings = IngestSettings(
         size, parse_fit(entry.fit), entry.crop, entry.start, entry.stop, entry.fps
@@ -83,20 +83,20 @@ def _made(kind: type[TrainingCallback]) -> Iterator[tuple[TrainingCallback, Path
 
 
 def writes_nothing_before_training(kind: type[TrainingCallback]) -> None:
-    """A callback that is made leaves the run's folder alone, which training may clear first."""
+    """Creating the callback does not touch the run's folder, which training may clear first."""
     with _made(kind) as (callback, folder):
         expect(not folder.exists(), "it makes the run's folder before the first report")
         expect(callable(callback), f"{describe_value(callback)} cannot be called with a report")
 
 
 def takes_reports(kind: type[TrainingCallback]) -> None:
-    """It has a `__call__` of its own, which takes a report."""
+    """It defines its own `__call__`, which takes a report."""
     own = any("__call__" in vars(each) for each in kind.__mro__ if each is not TrainingCallback)
     expect(own, "it has no __call__(self, event)")
 
 
 def closes_without_a_report(kind: type[TrainingCallback]) -> None:
-    """A training that fails before its first report closes it all the same."""
+    """It can be closed even if training fails before the first report."""
     with _made(kind) as (callback, folder):
         callback.close()
         expect(not folder.exists(), "it makes the run's folder when it is closed")
@@ -215,17 +215,17 @@ def _record(model: str, film: str, words: str, failed: bool) -> Record:
 
 
 def is_written(subject: SectionSubject) -> None:
-    """A comparison with a failed model and a codec in it gives a text that may be printed."""
+    """A comparison with a failed model and a codec gives a text that the report accepts."""
     subject.text(results())
 
 
 def is_written_of_nothing(subject: SectionSubject) -> None:
-    """Results without films and records give a text, or an empty one."""
+    """Results without films and records give a text, which may be empty."""
     subject.text(nothing())
 
 
 def shows_names_as_they_are(subject: SectionSubject) -> None:
-    """Titles and names with Markdown and HTML in them are printed as text."""
+    """Titles and names that contain Markdown or HTML are shown literally."""
     plain, _ = _shown(subject.text(results()))
     shown, texts = _shown(subject.text(results(HOSTILE, HOSTILE, HOSTILE)))
     made = sorted(shown - plain)
@@ -250,14 +250,14 @@ def _shown(text: str) -> tuple[Counter[str], list[str]]:
 
 
 def is_written_the_same_twice(subject: SectionSubject) -> None:
-    """The same results give the same text, and are left as they are."""
+    """The same results give the same text, and are not changed."""
     given = results()
     expect(subject.text(given) == subject.text(given), "the text is another each time")
     expect(given == results(), "it changes the results")
 
 
 def needs_no_torch(subject: SectionSubject) -> None:
-    """Its module is imported without torch, as `zoo report` does."""
+    """Its module can be imported without torch, as `zoo report` does."""
     name = subject.section.__module__
     program = f"import sys; import {name}; sys.exit(3 if 'torch' in sys.modules else 0)"
     path = f"import sys; sys.path[:] = {sys.path!r}; "

@@ -47,7 +47,7 @@ PATIENCE = 300.0
 
 
 def importing_does_no_work(subject: Subject) -> None:
-    """The module is imported at once: no training, files, network, processes or random numbers."""
+    """Importing the module is fast: no training, files, network, processes or random numbers."""
     name = subject.architecture.__module__
     module = sys.modules.get(name)
     origin = getattr(module, "__file__", None)
@@ -128,7 +128,7 @@ PIXELS_THAT_MAY_DIFFER = 1e-3
 
 @torch.inference_mode()
 def shapes_and_range(subject: Subject) -> None:
-    """Frames of any size that it takes come back in their own shape, finite and in [0, 1]."""
+    """Frames of any accepted size come back with the same shape, finite and in [0, 1]."""
     for size in subject.sizes:
         model = subject.build(size).eval()
         for samples in (subject.samples(3, size), subject.samples(1, size), subject.extremes(size)):
@@ -153,7 +153,7 @@ def shapes_and_range(subject: Subject) -> None:
 
 @torch.inference_mode()
 def latent_as_declared(subject: Subject) -> None:
-    """A latent is as `latent_spec` says: at most 8 bits for each of `latent` numbers per frame."""
+    """Latents match `latent_spec`: at most 8 bits for each of `latent` numbers per frame."""
     for size in subject.sizes:
         for wanted in subject.latents(size):
             model = subject.build(size, wanted).eval()
@@ -187,7 +187,7 @@ def _expect_codes_declared(subject: Subject) -> None:
 
 
 def leaves_its_input_as_it_is(subject: Subject) -> None:
-    """`encode`, `decode` and `losses` do not change the frames and latents that they are given."""
+    """`encode`, `decode` and `losses` do not modify the frames and latents they are given."""
     model = subject.after_training()
     with torch.inference_mode():
         for frames in (subject.samples(4), subject.extremes()):
@@ -208,7 +208,7 @@ def _unchanged(call: Callable[[Tensor], Any], given: Tensor, otherwise: str) -> 
 
 @torch.inference_mode()
 def deterministic(subject: Subject) -> None:
-    """The same frames give the same latents and the same reconstructions in evaluation mode."""
+    """In evaluation mode, the same frames give the same latents and reconstructions."""
     model = subject.after_training()
     frames, others = subject.samples(4), subject.extremes()
     first, second = model.encode(frames.clone()), model.encode(frames.clone())
@@ -222,7 +222,7 @@ def deterministic(subject: Subject) -> None:
 
 @torch.inference_mode()
 def batch_invariant(subject: Subject) -> None:
-    """A frame encodes and decodes alone as it does in a batch."""
+    """A frame is encoded and decoded alone just as in a batch."""
     model = subject.after_training()
     frames = torch.cat([subject.samples(4), subject.extremes()])
     together = model.encode(frames)
@@ -237,7 +237,7 @@ def batch_invariant(subject: Subject) -> None:
 
 @torch.inference_mode()
 def reloads_to_the_bit(subject: Subject) -> None:
-    """Weights written and read into new instances give the very same reconstructions in each."""
+    """Saved weights, loaded into new instances, give the same reconstructions to the bit."""
     model = subject.after_training()
     frames = subject.samples(2)
     stored = save({name: t.contiguous().clone() for name, t in inference_state(model).items()})
@@ -257,7 +257,7 @@ def reloads_to_the_bit(subject: Subject) -> None:
 
 @torch.inference_mode()
 def comes_back_from_coordinates(subject: Subject) -> None:
-    """Latents that are turned into coordinates come back from them as they were."""
+    """Latents converted to coordinates and back are unchanged."""
     model = subject.after_training()
     latent = model.encode(subject.samples(4))
     numbers = latent.flatten(1)
@@ -272,7 +272,7 @@ def comes_back_from_coordinates(subject: Subject) -> None:
 
 @torch.inference_mode()
 def draws_from_its_prior(subject: Subject) -> None:
-    """Latents drawn from a prior are as declared, and all chance in them is the generator's."""
+    """Latents from a prior are as declared, and their randomness comes only from the generator."""
     model, count = subject.after_training(), 3
     latents = []
     for seed in (1, 2):
@@ -319,7 +319,7 @@ def _expect_same_latents(model: Autoencoder, one: Tensor, other: Tensor, said: s
 
 @torch.no_grad()
 def codes_latents_without_loss(subject: Subject) -> None:
-    """A coder of its own gives levels back, with no more of the weights than decoding needs."""
+    """Its own coder, if any, restores levels exactly, using only weights needed for decoding."""
     model = subject.after_training()
     if not has_coder(model):
         return
@@ -349,7 +349,7 @@ def codes_latents_without_loss(subject: Subject) -> None:
 
 @torch.inference_mode()
 def decodes_from_the_latent_alone(subject: Subject) -> None:
-    """A new instance with the same weights decodes the same from a latent it never encoded."""
+    """A new instance with the same weights decodes latents it never encoded to the same frames."""
     model = subject.after_training()
     frames = subject.samples(8)
     latent = model.encode(frames[:2])
@@ -369,7 +369,7 @@ def decodes_from_the_latent_alone(subject: Subject) -> None:
 
 
 def works_on_a_gpu(subject: Subject) -> None:
-    """On a simulated GPU losses, latents and frames stay on it (preset film), without waits."""
+    """On a simulated GPU (preset film), losses, latents and frames stay on it without syncs."""
     architecture, film = subject.architecture, PRESETS["film"]
     options = {"latent": film.latent, **architecture.presets.get(film.name, {})}
     try:

@@ -70,14 +70,14 @@ def noisy(frames: Tensor, level: float = 0.1) -> Tensor:
 
 
 def says_what_it_is(subject: MetricSubject) -> None:
-    """The label and the source are there, on one line each."""
+    """The label and the source are given, one line each."""
     for attribute in ("label", "source"):
         text = getattr(subject.metric, attribute)
         expect(text.strip() and "\n" not in text, f"its {attribute} is {text!r}")
 
 
 def gives_one_number_per_frame(subject: MetricSubject) -> None:
-    """Each frame of any even size has one number, finite or NaN, whatever is in it."""
+    """Each frame, of any content and even size, gets one number, finite or NaN."""
     for size in SIZES:
         for frames in (scene(FRAMES, size), extremes(size)):
             for reconstructions in (frames, noisy(frames)):
@@ -86,13 +86,13 @@ def gives_one_number_per_frame(subject: MetricSubject) -> None:
 
 
 def is_defined_for_a_film(subject: MetricSubject) -> None:
-    """Some frame of a moving scene with noise on it has a value."""
+    """At least one frame of a moving scene with added noise has a value."""
     frames = scene(FRAMES, SIZES[0])
     expect(not subject.values(frames, noisy(frames)).isnan().all(), "every frame has NaN")
 
 
 def measures_a_frame_alone(subject: MetricSubject) -> None:
-    """A frame has the same value in a batch as alone."""
+    """A frame has the same value alone and in a batch."""
     frames = scene(FRAMES, SIZES[0])
     reconstructions = noisy(frames)
     together, alone = (
@@ -103,7 +103,7 @@ def measures_a_frame_alone(subject: MetricSubject) -> None:
 
 
 def measures_the_same_twice(subject: MetricSubject) -> None:
-    """The same frames have the same values each time, whatever was measured before them."""
+    """The same frames have the same values each time, no matter what was measured before."""
     frames, others = scene(FRAMES, SIZES[0]), extremes(SIZES[0])
     first, second = (subject.values(frames, noisy(frames)) for _ in range(2))
     expect(_near(first, second), f"{_listed(first)} and then {_listed(second)}")
@@ -115,7 +115,7 @@ def measures_the_same_twice(subject: MetricSubject) -> None:
 
 
 def leaves_frames_as_they_are(subject: MetricSubject) -> None:
-    """Frames that it is given, and that others are given after it, are not changed."""
+    """It does not modify the frames, which other metrics use after it."""
     frames = scene(FRAMES, SIZES[0])
     given = [frames.clone(), noisy(frames)]
     if issubclass(subject.metric, TemporalMetric):
@@ -128,7 +128,7 @@ def leaves_frames_as_they_are(subject: MetricSubject) -> None:
 
 
 def is_measured_on_a_gpu(subject: MetricSubject) -> None:
-    """On a simulated GPU its tensors and its values are where the frames are."""
+    """On a simulated GPU, its tensors and values are on the same device as the frames."""
     frames = 4 if issubclass(subject.metric, TemporalMetric) else 2
     # Errors that also occur on the CPU are found by the other checks.
     subject.values(scene(2, SIZES[0]), noisy(scene(2, SIZES[0])))
@@ -150,7 +150,7 @@ def is_measured_on_a_gpu(subject: MetricSubject) -> None:
 
 
 def prefers_originals_to_noise(subject: MetricSubject) -> None:
-    """Frames as they were are better than frames with noise, by `better`."""
+    """Original frames score better than noisy ones, according to `better`."""
     frames = scene(FRAMES, SIZES[0])
     same, worse = (
         float(subject.values(frames, reconstructions).nanmean())
@@ -237,7 +237,7 @@ def _coded(codec: Any) -> tuple[CodedFilm, Film]:
 
 
 def gives_every_frame_back(subject: CodecSubject) -> None:
-    """The codec gives back as many frames as the film has, of its size, uint8."""
+    """The codec returns as many frames as the film has, at its size, as uint8."""
     subject.coded()
     try:
         subject.decoded()
@@ -246,7 +246,7 @@ def gives_every_frame_back(subject: CodecSubject) -> None:
 
 
 def decodes_from_the_stream_alone(subject: CodecSubject) -> None:
-    """New instances, one in a new process, decode the same frames, which resemble the film's."""
+    """New instances, one in a new process, decode the same frames, and these resemble the film."""
     first, second = subject.decoded(), subject.decoded()
     expect(np.array_equal(first, second), "two instances decode one stream to other frames")
     in_new_process = _decoded_in_new_process(subject)
@@ -305,7 +305,7 @@ def _decoded_in_new_process(subject: CodecSubject) -> npt.NDArray[np.uint8] | No
 
 
 def codes_the_same_twice(subject: CodecSubject) -> None:
-    """One film on one set of terms gives one stream."""
+    """The same film, coded on the same terms, gives the same stream."""
     again = subject.fresh().code(film_to_code(), terms_of(subject.codec))
     expect(again.stream == subject.coded().stream, "coded twice, the stream is another")
 
@@ -315,7 +315,7 @@ class _Interrupted(Exception):
 
 
 def resumes_from_what_it_saved(subject: CodecSubject) -> None:
-    """Interrupted where it saved its state, and given that state, it codes the same stream."""
+    """Interrupted after saving its state and resumed from it, it codes the same stream."""
     if not subject.codec.trains:
         return
     saved: list[dict[str, torch.Tensor]] = []
@@ -337,7 +337,7 @@ def resumes_from_what_it_saved(subject: CodecSubject) -> None:
 
 
 def spends_what_it_is_given(subject: CodecSubject) -> None:
-    """The stream has the bytes that were asked for, within 3 %, or a note says why not."""
+    """The stream is within 3 % of the requested size, or a note says why not."""
     coded = subject.coded()
     spent = len(coded.stream) / CODEC_FRAMES
     near = abs(spent / BYTES - 1) <= TOLERANCE

@@ -273,48 +273,48 @@ PAGE = "docs/plugins.md"
 REMEDIES: Mapping[str, Mapping[str, str]] = {
     "plugins-run-as-code": {
         "importing does no work": (
-            "move what the module computes, reads or prints into methods or prepare"
+            "move everything the module computes, reads or prints into methods or prepare"
         ),
     },
     "a-model": {
         "shapes and range": (
-            "end decode with sigmoid or clamp to [0, 1], and crop what padding added to self.size"
+            "end decode with sigmoid or clamp to [0, 1], and crop padding back to self.size"
         ),
         "latent as declared": (
-            "return from encode what latent_spec declares, and declare no more than 8 bits for "
-            "each of options.latent numbers"
+            "make encode return what latent_spec declares, and declare at most 8 bits for each of "
+            "options.latent numbers"
         ),
-        "leaves its input as it is": "use no in-place operation on arguments: sub and not sub_",
+        "leaves its input as it is": "use no in-place operations on arguments: sub, not sub_",
         "deterministic": (
-            "draw noise in losses alone, encode the mean and not a sample, and keep nothing of one "
-            "call for the next"
+            "draw noise only in losses, encode the mean instead of a sample, and keep no state "
+            "between calls"
         ),
         "batch invariant": (
-            "use no statistics of the batch outside of training: group norm in place of batch norm"
+            "use no batch statistics outside training: group norm instead of batch norm"
         ),
         "reloads to the bit": (
             "keep everything that encode and decode use in parameters and buffers made by __init__"
         ),
         "decodes from the latent alone": (
-            "let decode use its argument and weights, and nothing that encode left behind"
+            "make decode use only its argument and the weights, and nothing that encode stored"
         ),
         "comes back from coordinates": (
-            "let from_coordinates undo to_coordinates, or define neither"
+            "make from_coordinates invert to_coordinates, or define neither"
         ),
         "draws from its prior": (
-            "return (count, *shape) as latent_spec declares, drawn with generator=generator"
+            "return shape (count, *shape), as latent_spec declares, drawn with generator=generator"
         ),
         "works on a gpu": (
-            "make constants buffers, make tensors on the device of the frames, and avoid .item(), "
-            "float(tensor), if tensor and tensor[mask] in losses"
+            "register constants as buffers, create tensors on the frames' device, and avoid "
+            ".item(), float(tensor), if tensor and tensor[mask] in losses"
         ),
-        "trains on every frame": "return all of seen from frames_taken, or leave it out",
+        "trains on every frame": "return seen from frames_taken, or do not define it",
         "players cover the model": (
-            "return every trainable parameter from players once, set requires_grad_(False) on "
+            "return every trainable parameter from players once, call requires_grad_(False) on "
             "frozen ones, and return a zoo.Loss of scalars for each player"
         ),
         "trains to the end": (
-            "train it with zoo --debug and --budget 3steps, which shows the line that failed"
+            "train it with zoo --debug and --budget 3steps to see the line that fails"
         ),
         "players hold what they name": (
             "put the encoder's parameters into the player encoder, and the decoder's into decoder"
@@ -327,63 +327,63 @@ REMEDIES: Mapping[str, Mapping[str, str]] = {
             "random"
         ),
         "prepare survives a reload": (
-            "copy what prepare finds into buffers made by __init__, with copy_ under "
+            "copy what prepare computes into buffers made by __init__, with copy_ under "
             "torch.no_grad()"
         ),
         "prepared by training frames alone": (
-            "use the frames that prepare and fit are given, and no other view of the film"
+            "use only the frames that prepare and fit are given, and no other part of the film"
         ),
         "opposed terms oppose": (
-            "check the sign of the adversarial terms, and which player each of them is in"
+            "check the sign of each adversarial term, and which player it belongs to"
         ),
         "fits one batch": (
-            "let optimizer return another lr, such as zoo.Optimizer(lr=0.003), and look at the "
-            "losses of four frames alone"
+            "return another lr from optimizer, such as zoo.Optimizer(lr=0.003), and look at the "
+            "losses on only four frames"
         ),
     },
     "bits": {
         "codes latents without loss": (
-            "compare compress and decompress on the same levels; use whole numbers, not floats, "
+            "test compress and decompress on the same levels; use whole numbers, not floats, "
             "and put what decompress needs into a submodule called coder"
         ),
     },
     "a-metric": {
         "says what it is": "set label and source, one line each",
-        "gives one number per frame": "return (N,) for N frames; NaN where there is none",
-        "is defined for a film": "return NaN only where the measure has no meaning",
+        "gives one number per frame": "return shape (N,) for N frames; NaN if there is no value",
+        "is defined for a film": "return NaN only where the metric is undefined",
         "measures a frame alone": "average over a frame's own pixels, not over the batch",
-        "measures the same twice": "keep no state between calls, and draw no noise",
-        "leaves frames as they are": "work on a copy: no in-place operation on arguments",
-        "is measured on a gpu": "put its tensors on the device that __init__ is given",
-        "prefers originals to noise": "set better to the direction that is better",
+        "measures the same twice": "keep no state between calls, and use no random numbers",
+        "leaves frames as they are": "work on a copy, with no in-place operations on arguments",
+        "is measured on a gpu": "put its tensors on the device passed to __init__",
+        "prefers originals to noise": "set better to the direction in which scores improve",
     },
     "a-codec": {
-        "gives every frame back": "decode as many frames as the film has, uint8, its size",
-        "decodes from the stream alone": "put all that decoding needs into the stream",
+        "gives every frame back": "decode as many frames as the film has, at its size, as uint8",
+        "decodes from the stream alone": "put everything that decoding needs into the stream",
         "codes the same twice": "fix seeds and threads; leave out dates and paths",
-        "resumes from what it saved": "save all that the next step depends on",
-        "spends what it is given": "search for the quality, or return a note that says why",
+        "resumes from what it saved": "save everything that the next step depends on",
+        "spends what it is given": "search for the right quality, or return a note saying why not",
         "leaves the film as it is": "work on copies of the film's frames",
     },
     "a-section-of-the-report": {
-        "is written": "handle failed records and codecs, which lack fields",
-        "is written of nothing": "return '' where there are no records",
+        "is written": "handle failed records and codecs, which lack some fields",
+        "is written of nothing": "return '' if there are no records",
         "shows names as they are": "escape every name with self.escape or self.table",
         "is written the same twice": (
-            "iterate in a fixed order, use no clock, and change nothing in the results"
+            "iterate in a fixed order, use no clock, and do not modify the results"
         ),
         "needs no torch": "put the section into a module of its own",
     },
     "a-training-callback": {
         "takes reports": "define __call__(self, event)",
         "writes nothing before training": (
-            "make files at the first report, with self.run.place(name)"
+            "create files at the first report, with self.run.place(name)"
         ),
-        "closes without a report": "let close do nothing where no report came",
+        "closes without a report": "make close do nothing if there was no report",
     },
     "films": {
-        "files are there": "give paths relative to the module: Path(__file__).parent / name",
-        "files are a film": "play the files with ffplay; parts of one film have one size",
+        "files are there": "build paths from the module's folder: Path(__file__).parent / name",
+        "files are a film": "play the files with ffplay; parts of one film must have the same size",
         "states its licence": "set licence, such as 'CC BY 3.0, Blender Foundation'",
     },
 }

@@ -31,7 +31,7 @@ FAR_BETTER = 0.5
 
 
 def trains_on_every_frame(subject: Subject) -> None:
-    """A model is trained on all training frames of a film, however many there are."""
+    """The model is trained on all training frames of a film, no matter how many there are."""
     model = subject.build()
     for seen in FILM_LENGTHS:
         taken = model.frames_taken(seen)
@@ -39,7 +39,7 @@ def trains_on_every_frame(subject: Subject) -> None:
 
 
 def players_cover_the_model(subject: Subject) -> None:
-    """Players are disjoint and have every trainable parameter; each has a loss of scalar terms."""
+    """Players are disjoint and cover all trainable parameters; each has a loss of scalar terms."""
     if fits_directly(subject.architecture):
         return
     model = subject.to_train()
@@ -51,12 +51,12 @@ def players_cover_the_model(subject: Subject) -> None:
 
 
 def trains_to_the_end(subject: Subject) -> None:
-    """`prepare`, training steps and `calibrate` end without an error, as for a film."""
+    """`prepare`, training steps and `calibrate` run without an error, as on a film."""
     subject.after_training()
 
 
 def players_hold_what_they_name(subject: Subject) -> None:
-    """Players called `encoder` and `decoder` hold what `encode` and `decode` depend on."""
+    """Players called `encoder` and `decoder` hold the weights that `encode` and `decode` use."""
     if fits_directly(subject.architecture):
         return
     model = subject.to_train().eval()
@@ -86,7 +86,7 @@ def players_hold_what_they_name(subject: Subject) -> None:
 
 
 def losses_reach_their_players(subject: Subject) -> None:
-    """Each term reaches its player, and each whole loss at least half of the player's weights."""
+    """Each term reaches its player, and each total loss reaches at least half its weights."""
     if fits_directly(subject.architecture):
         return
     model = subject.to_train()
@@ -103,7 +103,7 @@ def losses_reach_their_players(subject: Subject) -> None:
 
 
 def opposed_terms_oppose(subject: Subject) -> None:
-    """Opposed terms move their players, and lowering a player's own raises the rival's."""
+    """Opposed terms move their players, and lowering one player's term raises its rival's."""
     for mine, rivals in subject.architecture.opposed:
         model = subject.to_train().double()
         frames = subject.samples(4).double()
@@ -134,7 +134,7 @@ def opposed_terms_oppose(subject: Subject) -> None:
 
 
 def prepared_by_training_frames_alone(subject: Subject) -> None:
-    """`prepare` and `fit` give the same whatever the held-out frames show."""
+    """`prepare` and `fit` give the same result, no matter what the held-out frames show."""
     whole = scene_as_film(subject.sizes[0])
     pixels = whole.store.array.copy()
     generator = np.random.default_rng(0)
@@ -152,7 +152,7 @@ def prepared_by_training_frames_alone(subject: Subject) -> None:
 
 
 def prepare_survives_a_reload(subject: Subject) -> None:
-    """All that `prepare` finds lies in parameters and buffers: a resumed training has it, too."""
+    """Everything that `prepare` computes is in parameters and buffers, so it survives a resume."""
     if fits_directly(subject.architecture):
         return
     model = subject.to_train()
@@ -189,7 +189,7 @@ def _kept_by_classes(architecture: type[Autoencoder]) -> dict[str, object]:
 
 
 def noise_comes_from_the_step(subject: Subject) -> None:
-    """The same step on the same batch has the same losses: no chance but the step's and torch's."""
+    """The same step and batch give the same losses: noise comes only from `step` and torch."""
     if fits_directly(subject.architecture):
         return
     totals = []
@@ -217,7 +217,7 @@ def _prepared(subject: Subject, film: Film) -> dict[str, Tensor]:
 
 
 def fits_one_batch(subject: Subject) -> None:
-    """Trained on four samples alone, it reconstructs them far better than their mean."""
+    """Trained on only four samples, it reconstructs them far better than their mean would."""
     directly = fits_directly(subject.architecture)
     model = subject.build() if directly else subject.to_train()
     frames = subject.samples(4)
