@@ -61,9 +61,7 @@ app.command("match", short_help="Find a film, or scenes of it, in another film."
 app.command("reconstruct", short_help="Reconstruct a film from its latents.")(
     reconstruct.reconstruct
 )
-app.command("encode", short_help="Encode a film as latents in a .zoo file.")(
-    reconstruct.encode
-)
+app.command("encode", short_help="Encode a film as latents in a .zoo file.")(reconstruct.encode)
 app.command("decode", short_help="Reconstruct a film from a .zoo file.")(reconstruct.decode)
 app.command("info", short_help="Show the contents of a .zoo file.")(reconstruct.info)
 app.command("interpolate", short_help="Write a video that interpolates between frames.")(
@@ -76,9 +74,7 @@ app.command("push", short_help="Publish a model on the Hugging Face hub.")(expor
 app.command("pull", short_help="Download a published model into runs/.")(export.pull)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models_and_plugins.models_app, name="models")
-app.add_typer(
-    models_and_plugins.plugins_app, name="plugins", short_help="List and check plugins."
-)
+app.add_typer(models_and_plugins.plugins_app, name="plugins", short_help="List and check plugins.")
 app.command("doctor", short_help="Check what film-zoo needs from this machine.")(doctor.doctor)
 
 
