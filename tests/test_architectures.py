@@ -202,7 +202,7 @@ def test_a_backbone_that_cannot_be_had_is_refused(name: str, stages: int, reason
 def test_weights_without_a_known_hash_are_fetched_for_those_who_want_them_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(zoo.BadInput, match="no weights of resnet18 are known by their hash"):
+    with pytest.raises(zoo.BadInput, match="the weights of resnet18 have no known hash"):
         feature_network("resnet18", 3)
     monkeypatch.setenv("ZOO_TRUST_HUB", "1")
     monkeypatch.setenv("ZOO_OFFLINE", "1")

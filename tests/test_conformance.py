@@ -148,7 +148,7 @@ def test_what_follows_from_a_fault_is_marked_and_not_broken(
     assert examine_one(fault, root).verdict == "broken"
     finding = examine_one(fault, check)
     assert (finding.verdict, finding.problem) == ("follows", None)
-    assert finding.detail.endswith(f"a consequence of {root!r}, which is to be mended first")
+    assert finding.detail.endswith(f"a consequence of {root!r}, which must be fixed first")
 
 
 class FailsToPrepare(Sound):

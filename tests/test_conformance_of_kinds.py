@@ -210,7 +210,7 @@ FAULTS = [
     (
         variant(Error, changed=lambda self, v: v[:, None]),
         "gives one number per frame",
-        "gave a tensor float32 (6, 1); it gives floats of shape (6,)",
+        "gave a tensor float32 (6, 1); it must give floats of shape (6,)",
     ),
     (variant(Error, changed=lambda self, v: 3), "gives one number per frame", "gave 3 (int); it"),
     (variant(Error, changed=lambda self, v: v / 0), "gives one number per frame", "the value inf"),
@@ -276,7 +276,7 @@ FAULTS = [
         "it changes the results",
     ),
     (FilmEntry("gone", (Path("/nowhere/gone.mp4"),)), "files are there", "is not there"),
-    (FilmEntry("near", (Path("near.mp4"),)), "files are there", "depends on the folder"),
+    (FilmEntry("near", (Path("near.mp4"),)), "files are there", "is a relative path"),
     (FilmEntry("text", (Path(__file__),)), "files are a film", "test_conformance_of_kinds.py"),
 ]
 

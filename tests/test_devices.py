@@ -88,12 +88,14 @@ def test_auto_is_bf16_only_where_a_gpu_computes_in_it(
 
 def test_a_precision_that_the_device_lacks_is_refused(gpus: list[tuple[int, int]]) -> None:
     gpus[0] = (7, 0)
-    with pytest.raises(BadInput, match="cuda:0 does not compute in bf16: --precision 32 or 16"):
+    with pytest.raises(BadInput, match="cuda:0 does not support bf16: use --precision 32 or 16"):
         choose_precision("bf16", GPU)
     assert choose_precision("16", GPU) == "16-mixed"
-    with pytest.raises(BadInput, match="cpu does not train in 16 bits: --precision 32 or bf16"):
+    with pytest.raises(BadInput, match="cpu cannot train in 16 bits: use --precision 32 or bf16"):
         choose_precision("16", CPU)
-    with pytest.raises(BadInput, match="a precision is auto, 32, bf16, 16; not 'fp8'"):
+    with pytest.raises(
+        BadInput, match="the precision must be one of auto, 32, bf16, 16; not 'fp8'"
+    ):
         choose_precision("fp8", CPU)
 
 

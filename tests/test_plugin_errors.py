@@ -76,16 +76,16 @@ def refuses_in_words(self: Any, size: FrameSize, options: Any) -> None:
     raise zoo_.BadInput("a line of its own")
 
 
-BEGIN = "it begins with super().__init__(size, options)"
+BEGIN = "it must begin with super().__init__(size, options)"
 
 
 @pytest.mark.parametrize(
     ("constructor", "reason"),
     [
         (no_super, f"spoilt: __init__ sets modules too early; {BEGIN}"),
-        (nothing, f"spoilt: __init__ leaves out its base's; {BEGIN}"),
-        (bare_super, f"spoilt: __init__ leaves out its base's; {BEGIN}"),
-        (too_few, "spoilt: __init__ is given the size and the options: too many positional"),
+        (nothing, f"spoilt: __init__ does not call its base's; {BEGIN}"),
+        (bare_super, f"spoilt: __init__ does not call its base's; {BEGIN}"),
+        (too_few, "spoilt: __init__ must take the size and the options: too many positional"),
         (refuses, "spoilt refuses 64x36 with Options(latent=6): sides must be multiples of 16"),
         (invalid, "spoilt refuses 64x36 with Options(latent=6): 1 validation error for Options"),
         (refuses_in_words, "a line of its own"),
@@ -109,9 +109,12 @@ def test_what_is_no_refusal_keeps_its_kind() -> None:
 @pytest.mark.parametrize(
     ("losses", "reason"),
     [
-        (torch.zeros(()), "spoilt: losses gave a Tensor; it gives a zoo.Loss for each player"),
-        ({"autoencoder": torch.zeros(())}, "the loss of 'autoencoder' is a Tensor; it is a zoo"),
-        ({"autoencoder": zoo_.Loss({"x": 3})}, "the term autoencoder.x is a int; a term is"),  # type: ignore[dict-item]
+        (torch.zeros(()), "spoilt: losses gave a Tensor; it must give a zoo.Loss for each player"),
+        (
+            {"autoencoder": torch.zeros(())},
+            "the loss of 'autoencoder' is a Tensor; it must be a zoo",
+        ),
+        ({"autoencoder": zoo_.Loss({"x": 3})}, "the term autoencoder.x is a int; a term must be"),  # type: ignore[dict-item]
         (
             {"autoencoder": zoo_.Loss({"x": torch.zeros(4)})},
             "the term autoencoder.x has the shape (4,)",
@@ -130,7 +133,7 @@ def test_a_torch_optimiser_is_refused_with_what_is_due() -> None:
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
     with pytest.raises(
-        ValueError, match=r"spoilt: optimizer\('autoencoder'\) gave a SGD; it gives"
+        ValueError, match=r"spoilt: optimizer\('autoencoder'\) gave a SGD; it must give"
     ):
         Players(build(spoilt(optimizer=own), SIZE, {"latent": 6}))
 

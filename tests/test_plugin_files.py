@@ -152,8 +152,8 @@ def test_a_file_that_is_wrong_ends_every_command_in_one_line(
     ("word", "reason"),
     [
         ("gone.py", "ZOO_PLUGINS: no such file: gone.py"),
-        ("./folder", "ZOO_PLUGINS: ./folder is a folder; name the files of Python in it"),
-        ("./notes.txt", "ZOO_PLUGINS: ./notes.txt: a plugin's file ends in .py"),
+        ("./folder", "ZOO_PLUGINS: ./folder is a folder; name the Python files in it"),
+        ("./notes.txt", "ZOO_PLUGINS: ./notes.txt: a plugin's file must end in .py"),
     ],
 )
 def test_a_file_that_is_not_there_is_said(
@@ -204,7 +204,7 @@ def test_a_name_that_is_unknown_says_how_a_file_becomes_a_plugin(
     ("source", "reason"),
     [
         ("def (", "mine.py: SyntaxError"),
-        (METRIC.format(name="measured"), "mine.py brings no model; `zoo plugins check mine.py`"),
+        (METRIC.format(name="measured"), "mine.py provides no model; `zoo plugins check mine.py`"),
     ],
 )
 def test_a_file_without_models_is_said(
@@ -346,7 +346,7 @@ def test_a_check_of_nothing_is_not_a_success(
     (workspace / "empty.py").write_text(EMPTY)
     said = zoo("plugins", "check", "empty.py")
     assert (said.code, said.out) == (2, "")
-    assert said.err == "zoo: empty.py brings nothing that could be checked\n"
+    assert said.err == "zoo: empty.py provides nothing to check\n"
     monkeypatch.setenv("ZOO_PLUGINS", "film-zoo")
     describe_package(workspace / "installed", "other-zoo", {"other": "empty"})
     monkeypatch.syspath_prepend(str(workspace / "installed"))

@@ -100,7 +100,7 @@ def wrong(before: str, after: str) -> str:
             "from zoo import hookimpl\n@hookimpl\ndef zoo_models():\n    return 1 / 0",
             "ZeroDivision",
         ),
-        (good("all"), "'all' means several at once"),
+        (good("all"), "'all' stands for several at once"),
         ("from zoo import hookimpl\n@hookimpl\ndef zoo_models(size):\n    return []", "size"),
         ("from zoo import hookimpl\n@hookimpl\ndef zoo_models():\n    pass", "returned None"),
         ("def zoo_models():\n    return []", "no function in it is marked with @zoo.hookimpl"),
@@ -114,8 +114,8 @@ def wrong(before: str, after: str) -> str:
             f"written for contract 99: this zoo has {hookspecs.CONTRACT_VERSION}; install",
         ),
         ("zoo_contract: int = 0\nraise SystemExit", "written for contract 0: this zoo has"),
-        ("zoo_contract = '1'", "zoo_contract is a plain number"),
-        ("zoo_contract = 2 - 1", "zoo_contract is a plain number"),
+        ("zoo_contract = '1'", "zoo_contract must be a plain number"),
+        ("zoo_contract = 2 - 1", "zoo_contract must be a plain number"),
     ],
 )
 def test_a_broken_plugin_is_listed_with_its_reason(
@@ -154,13 +154,13 @@ def test_what_a_hook_returns_in_the_wrong_form_is_named_with_the_form_it_should_
     [
         ("about =", "Good has no summary: it is text, set in the class"),
         ("summary = 3 or", "Good has no summary: it is text, set in the class"),
-        ("tuned_on = 'bikes'; summary =", "tuned_on is 'bikes' (str); it is to be"),
-        ("unequal_terms = 'x'; summary =", "unequal_terms is 'x' (str); it is"),
-        ("extras = ('x',); summary =", "extras is ('x',) (tuple); it is to be"),
-        ("waivers = ('x',); summary =", "waivers is ('x',) (tuple); it is to be"),
+        ("tuned_on = 'bikes'; summary =", "tuned_on is 'bikes' (str); it must be"),
+        ("unequal_terms = 'x'; summary =", "unequal_terms is 'x' (str); it must be"),
+        ("extras = ('x',); summary =", "extras is ('x',) (tuple); it must be"),
+        ("waivers = ('x',); summary =", "waivers is ('x',) (tuple); it must be"),
         ("presets = {'quick': 3}; summary =", "presets is {'quick': 3} (dict)"),
         ("opposed = ('a', 'b'); summary =", "opposed is ('a', 'b') (tuple)"),
-        ("Options = dict; summary =", "Options are the class dict, no subclass"),
+        ("Options = dict; summary =", "Options are the class dict, not a subclass"),
     ],
     ids=lambda words: words[:20],
 )
@@ -174,12 +174,12 @@ def test_a_field_of_a_model_in_the_wrong_form_is_named_with_the_form_it_should_h
 @pytest.mark.parametrize(
     ("field", "reason"),
     [
-        ("better = 'up'", "Measure.better is 'up' (str); it is to be 'higher', 'lower' or 'one'"),
-        ("digits = '3'", "Measure.digits is '3' (str); it is to be a whole number from 0 to 15"),
+        ("better = 'up'", "Measure.better is 'up' (str); it must be 'higher', 'lower' or 'one'"),
+        ("digits = '3'", "Measure.digits is '3' (str); it must be a whole number from 0 to 15"),
         ("digits = 99", "Measure.digits is 99 (int)"),
-        ("default = 'no'", "Measure.default is 'no' (str); it is to be True or False"),
-        ("frame_shape = 3", "Measure.frame_shape is 3 (int); it is to be a tuple"),
-        ("unit = None", "Measure.unit is None; it is to be text"),
+        ("default = 'no'", "Measure.default is 'no' (str); it must be True or False"),
+        ("frame_shape = 3", "Measure.frame_shape is 3 (int); it must be a tuple"),
+        ("unit = None", "Measure.unit is None; it must be text"),
     ],
 )
 def test_a_field_of_a_metric_is_named(
@@ -192,14 +192,17 @@ def test_a_field_of_a_metric_is_named(
     ("fields", "reason"),
     [
         ("files=(), name='x'", "names no files"),
-        ("files=('a.mp4',), name='x', fps='twelve'", "the film x, field fps: a frame rate is"),
-        ("files=('a.mp4',), name='x', fps=0", "the film x, field fps: a frame rate is written"),
-        ("files=('a.mp4',), name='x', title=3", "the film x, field title: it is text; not 3"),
-        ("files=3, name='x'", "the film x, field files: it is a tuple of paths; not 3"),
-        ("files=('a.mp4', 4), name='x'", "the film x, field files: a path is text or a Path"),
-        ("files=('a.mp4',), name=3", "a film's name is text; not 3"),
+        ("files=('a.mp4',), name='x', fps='twelve'", "the film x, field fps: a frame rate must be"),
+        (
+            "files=('a.mp4',), name='x', fps=0",
+            "the film x, field fps: a frame rate must be written",
+        ),
+        ("files=('a.mp4',), name='x', title=3", "the film x, field title: it must be text; not 3"),
+        ("files=3, name='x'", "the film x, field files: it must be a tuple of paths; not 3"),
+        ("files=('a.mp4', 4), name='x'", "the film x, field files: a path must be text or a Path"),
+        ("files=('a.mp4',), name=3", "a film's name must be text; not 3"),
         ("files=('a.mp4',), name='x', start='later'", "the film x, field start: "),
-        ("files=('a.mp4',), name='x', crop=5", "the film x, field crop: it is text; not 5"),
+        ("files=('a.mp4',), name='x', crop=5", "the film x, field crop: it must be text; not 5"),
     ],
 )
 def test_a_field_of_a_film_is_named(

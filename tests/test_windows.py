@@ -180,16 +180,16 @@ BROKEN = """
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("window = 0", "broken: a window has from 1 to 256 frames; not 0"),
-        ("context = (1,)", "broken: a context is"),
+        ("window = 0", "broken: a window must have from 1 to 256 frames; not 0"),
+        ("context = (1,)", "broken: a context must be"),
         ("side_multiple = 0", "Broken.side_multiple is 0"),
         ("def latent_spec(self): return {'top': 2}", "broken: latent_spec gave {'top': 2} (dict);"),
         (
             "def losses(self, batch, step): return batch.frames.mean()",
             "broken: losses gave a Tensor",
         ),
-        ("def encode(self, frames): return frames[:, 1:] * 255", "broken: of "),
-        ("def encode(self, frames): return frames.flatten(0, 1)", "broken: of "),
+        ("def encode(self, frames): return frames[:, 1:] * 255", "broken: for "),
+        ("def encode(self, frames): return frames.flatten(0, 1)", "broken: for "),
         ("def encode(self, frames): return frames * 255 + 0.5", "whole numbers from 0 to 255"),
         ("def encode(self, frames): return frames * 0 + 256", "numbers from 256 to 256"),
         ("def encode(self, frames): return frames * float('nan')", "not finite"),

@@ -93,14 +93,14 @@ def test_a_written_plan_says_the_same(workspace: Path) -> None:
         ("films = 3.5.1", "is not TOML: "),
         ("seeds = 'three'", "seeds: "),
         ("latent = 1.5", "latent: "),
-        ("others = 'no'", "others is true or false; not 'no'"),
-        ("videos = true", "videos is a text or a number; not True"),
-        ("models = [{a = 1}]", "models is a text or a number or a list of them; not"),
-        ("set = 3", "set is a table, such as set = { width = 64 }, or a list of words; not 3"),
-        ("set.width = []", "set.width is a text, a number, true or false, or a list"),
-        ("dry-run = true", "--dry-run is said on the command line, not in a plan"),
+        ("others = 'no'", "others must be true or false; not 'no'"),
+        ("videos = true", "videos must be a text or a number; not True"),
+        ("models = [{a = 1}]", "models must be a text or a number or a list of them; not"),
+        ("set = 3", "set must be a table, such as set = { width = 64 }, or a list of words; not 3"),
+        ("set.width = []", "set.width must be a text, a number, true or false, or a list"),
+        ("dry-run = true", "--dry-run belongs on the command line, not in a plan"),
         ("\0", "is not TOML: "),
-        ("\ufeffpreset = true", "preset is a text"),
+        ("\ufeffpreset = true", "preset must be a text"),
     ],
 )
 def test_a_plan_that_is_wrong_is_one_line(
@@ -118,9 +118,9 @@ def test_a_plan_is_a_file_that_is_there_and_none_is_replaced(
     zoo: Callable, workspace: Path
 ) -> None:
     (workspace / "folder.toml").mkdir()
-    assert "folder.toml is no file" in zoo("compare", "folder.toml").err
+    assert "folder.toml is not a file" in zoo("compare", "folder.toml").err
     assert "none.toml: there is no such file" in zoo("compare", "none.toml").err
-    assert "ae.txt: a plan ends in .toml" in zoo("compare", "ae.txt").err
+    assert "ae.txt: a plan's name must end in .toml" in zoo("compare", "ae.txt").err
     (workspace / "kept.toml").write_text("# by hand\n")
     found = zoo("compare", "--films", "carphone", "--save-plan", "kept.toml")
     assert found.code == 2 and "kept.toml is there already" in found.err

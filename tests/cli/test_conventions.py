@@ -54,4 +54,4 @@ def test_a_listing_verb_lists_alone_as_a_subcommand_and_as_json(verb: str, zoo: 
     assert verb == "runs" or all(each["name"] for each in found[verb])
     refused = zoo(verb, "--json", "list")
     assert refused.code == 2
-    assert refused.err == f"zoo: write --json after `zoo {verb} list`\n"
+    assert refused.err == f"zoo: put --json after `zoo {verb} list`\n"

@@ -83,11 +83,11 @@ def test_wrong_words_are_one_line(zoo: Callable, workspace: Path) -> None:
     assert zoo(*TRAIN).code == 0
     assert "no film is called 'nothing'" in refused("ae", "--film", "nothing")
     assert "did you mean 'psnr'" in refused("ae", "--metrics", "pnsr")
-    assert "--threads is a whole number" in refused("ae", "--threads", "0")
+    assert "--threads must be a whole number" in refused("ae", "--threads", "0")
     # Runs on several films are distinguished.
     shutil.copytree(workspace / "runs/carphone", workspace / "runs/other")
     (run,) = (workspace / "runs/other/ae").iterdir()
     described = json.loads((run / "run.json").read_text())
     described["config"]["film"] = "other"
     (run / "run.json").write_text(json.dumps(described))
-    assert "ae was trained on carphone, other: --film says which" in refused("ae")
+    assert "ae was trained on carphone, other: choose one with --film" in refused("ae")

@@ -78,11 +78,20 @@ def test_names_are_whole_whatever_the_width(width: int | None) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("compare", "--videos", "-1"), "--videos is a number of seconds, 0 or more; not -1"),
-        (("compare", "--videos", "nan"), "--videos is a number of seconds, 0 or more; not nan"),
-        (("compare", "--videos", "inf"), "--videos is a number of seconds, 0 or more; not inf"),
-        (("train", "ae", "--threads", "100000"), "--threads is a whole number from 1 to 1,024"),
-        (("train", "ae", "--latent", "99999999999"), "latent is a whole number from 1 to"),
+        (("compare", "--videos", "-1"), "--videos must be a number of seconds, 0 or more; not -1"),
+        (
+            ("compare", "--videos", "nan"),
+            "--videos must be a number of seconds, 0 or more; not nan",
+        ),
+        (
+            ("compare", "--videos", "inf"),
+            "--videos must be a number of seconds, 0 or more; not inf",
+        ),
+        (
+            ("train", "ae", "--threads", "100000"),
+            "--threads must be a whole number from 1 to 1,024",
+        ),
+        (("train", "ae", "--latent", "99999999999"), "latent must be a whole number from 1 to"),
     ],
 )
 def test_numbers_out_of_bounds_are_refused_before_any_work(

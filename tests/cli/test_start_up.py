@@ -92,11 +92,11 @@ def test_plugins_are_imported_once_and_listed_from_the_cache_then(tmp_path: Path
     [
         ("train vaegann --film carphone", "no model is called 'vaegann'"),
         ("train vae --film carphonee", "carphonee"),
-        ("train vae --film carphone --budget 2parsecs", "a budget is written"),
+        ("train vae --film carphone --budget 2parsecs", "a budget must be more than 0"),
         ("train vae --film carphone --size 95x53", "95x53"),
         ("train vae --film carphone --preset quik", "no preset is called 'quik'"),
         ("compare --films carphone --models vae,vaegann", "no model is called 'vaegann'"),
-        ("compare --films carphone --models vae --budget 2parsecs", "a budget is written"),
+        ("compare --films carphone --models vae --budget 2parsecs", "a budget must be more than 0"),
         ("walk vaegann --film carphone", "no model is called 'vaegann'"),
         ("walk --film carphone --run tune/vaegan", "tune/vaegan"),
         ("interpolate vae --film carphonee --from 1 --to 2", "carphonee"),

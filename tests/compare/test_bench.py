@@ -54,10 +54,10 @@ def test_bench_fails_only_where_every_model_does(zoo: Callable, workspace: Path)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--sort", "size"), "--sort takes name or speed; not 'size'"),
+        (("--sort", "size"), "--sort must be name or speed; not 'size'"),
         (("--models", "sleepyy"), "no model is called 'sleepyy' (did you mean 'sleepy'?)"),
         (("--models", "x264"), "x264 is a film codec"),
-        (("--batch", "0"), "a batch has"),
+        (("--batch", "0"), "a batch must have"),
         (("--models", "sleepy", "--set", "depth=3"), "no option 'depth'"),
     ],
 )

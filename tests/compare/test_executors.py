@@ -54,7 +54,7 @@ def test_messages_arrive_before_the_end_of_a_task(one: ProcessExecutor) -> None:
     ("what", "reason"),
     [
         ("crash", "its process was killed by SIGSEGV; that is a fault in native code"),
-        ("vanish", "its process ended by itself with code 3, before it was done"),
+        ("vanish", "its process exited with code 3 before it was done"),
         ("exit", "SystemExit: enough"),
         ("raise", "ArithmeticError: no number"),
     ],

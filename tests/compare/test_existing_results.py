@@ -96,9 +96,9 @@ def test_the_same_comparison_and_a_wider_one_may_replace_it(folder: Path, wider:
     ("other", "reason"),
     [
         ({"films": (film("one"),)}, "of two"),
-        ({"films": (film("one"), film("two", level=9))}, "two has other frames"),
+        ({"films": (film("one"), film("two", level=9))}, "two has different frames"),
         ({"models": ("ae",)}, "it has vae"),
-        ({"budget": "81frames"}, "its budget is 80frames, and not 81frames"),
+        ({"budget": "81frames"}, "its budget is 80frames, not 81frames"),
         ({"latents": "4"}, "rows have other seeds, options or films"),
         ({"seeds": 1}, "rows have other seeds, options or films"),
         ({"seed": 1}, "rows have other seeds, options or films"),
@@ -224,7 +224,7 @@ def test_a_report_is_not_written_among_runs_frames_and_downloads(
 ) -> None:
     said = zoo(*WORDS, "--out", folder)
     assert said.code == 2 and said.err.count("\n") == 1
-    assert f"{folder} lies in {folder.split('/')[0]}/, which has no reports" in said.err
+    assert f"{folder} is in {folder.split('/')[0]}/, which cannot hold a report" in said.err
     assert not (workspace / folder).exists()
 
 

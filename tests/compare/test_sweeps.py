@@ -174,13 +174,13 @@ WORDS = ("compare", "--films", "carphone", "--models", "ae", "--preset", "quick"
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--on", "abacus"), "--on takes here, inline, ray"),
-        (("--on", "127.0.0.1:1"), "nobody answers at 127.0.0.1:1"),
-        (("--on", "ray://nowhere"), "--on takes ray://HOST:PORT"),
+        (("--on", "abacus"), "--on must be here, inline, ray"),
+        (("--on", "127.0.0.1:1"), "nothing answers at 127.0.0.1:1"),
+        (("--on", "ray://nowhere"), "--on must be ray://HOST:PORT"),
         (("--max-parallel", "0"), "--max-parallel"),
         (("--on", "inline", "--max-parallel", "2"), "one cell at a time"),
-        (("--gpus-per-cell", "1"), "--gpus-per-cell is for --on ray"),
-        (("--on", "ray", "--gpus-per-cell", "1"), "--device cpu takes no GPU"),
+        (("--gpus-per-cell", "1"), "--gpus-per-cell works only with --on ray"),
+        (("--on", "ray", "--gpus-per-cell", "1"), "--device cpu uses no GPU"),
         (("--set", "width=8,x"), "option width"),
         (("--runs", "abacus://there"), "--runs abacus://there"),
     ],

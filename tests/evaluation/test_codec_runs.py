@@ -127,7 +127,7 @@ def test_a_codec_that_fails_costs_its_own_cell(
 def test_a_codec_is_no_model_to_train() -> None:
     assert {"x264", "x265", "svtav1"} <= set(registry().codecs)
     assert not {"x264"} & {*registry().models, *registry().references}
-    with pytest.raises(BadInput, match="x264 is a film codec and no model"):
+    with pytest.raises(BadInput, match="x264 is a film codec, not a model"):
         registry().architecture("x264")
 
 
@@ -304,10 +304,10 @@ def test_only_tensors_are_saved(
 @pytest.mark.parametrize(
     ("returned", "reason"),
     [
-        (b"bytes", "whole: code returned b'bytes' (bytes); it is to be a zoo.CodedFilm"),
-        (None, "whole: code returned None; it is to be a zoo.CodedFilm"),
-        (CodedFilm("text"), "whole: the stream of its zoo.CodedFilm is 'text' (str); it is to be"),
-        (CodedFilm(b"x", note=3), "whole: the note of its zoo.CodedFilm is 3 (int); it is to be"),
+        (b"bytes", "whole: code returned b'bytes' (bytes); it must be a zoo.CodedFilm"),
+        (None, "whole: code returned None; it must be a zoo.CodedFilm"),
+        (CodedFilm("text"), "whole: the stream of its zoo.CodedFilm is 'text' (str); it must be"),
+        (CodedFilm(b"x", note=3), "whole: the note of its zoo.CodedFilm is 3 (int); it must be"),
         (CodedFilm(b""), "whole: the stream is empty"),
     ],
 )

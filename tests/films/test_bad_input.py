@@ -86,7 +86,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: path.write_bytes(np.random.default_rng(0).bytes(50_000)),
         "not a video|no frame",
     ),
-    "sound": (sound_only, "has no film; it holds: audio"),
+    "sound": (sound_only, "has no video; it contains: audio"),
     "cover": (sound_with_cover, "cover picture"),
     "picture": (one_picture, "single picture"),
     "folder": (lambda path: path.mkdir(), "is a folder"),
@@ -132,7 +132,7 @@ def test_a_truncated_film_is_kept_as_far_as_it_goes_and_says_so(tmp_path: Path) 
     cut.write_bytes(data[: len(data) * 6 // 10])
     film = opened(cut, tmp_path)
     assert 20 < len(film) < 80
-    assert "cut.mp4 ends at" in film.store.manifest.damage.summary
+    assert "cut.mp4 ends early, at" in film.store.manifest.damage.summary
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_frames_of_a_film_named_by_its_path_are_listed(clip: Path, catalogue: Ca
     entry = FilmEntry(name="by-path", files=(clip,))
     open_film(entry, FrameSize.parse("64x36"), catalogue.workspace)
     (one,) = find_stored_frames(catalogue, ["by-path"])
-    assert one.unneeded == "no film of the catalogue has this name"
+    assert one.unneeded == "no film in the catalogue has this name"
     one.remove()
     assert find_stored_frames(catalogue) == []
 
@@ -200,6 +200,6 @@ def test_the_verb_lists_asks_and_frees(tmp_path: Path, catalogue: Catalogue) -> 
     assert said("--yes")[0] == 0
     assert [one.what for one in find_stored_frames(catalogue)] == ["60 frames at 32x32"]
     code, lines = said("nothing")
-    assert code == 2 and "no frames of a film 'nothing' are kept here; there are: film" in lines
+    assert code == 2 and "no frames of a film 'nothing' are stored here; stored: film" in lines
     assert said("film", "--all", "--yes")[0] == 0
     assert find_stored_frames(catalogue) == []

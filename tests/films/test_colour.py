@@ -338,7 +338,7 @@ def test_what_libavfilter_refuses_is_reported_with_the_file_name(
     clip = encode(tmp_path / "clip.mkv", [rgb(64, 36, (9, 9, 9))] * 3, codec="ffv1")
     whole = Placement(Rect(0, 0, 9999, 9999), (64, 36), 0, 0)
     monkeypatch.setattr(FrameConverter, "placement", lambda self, layout: whole)
-    with pytest.raises(BadInput, match=r"clip\.mkv: frames of the kind yuv420p at 64x36"):
+    with pytest.raises(BadInput, match=r"clip\.mkv: frames in the format yuv420p at 64x36"):
         opened(clip, tmp_path)
 
 
@@ -347,6 +347,6 @@ def test_a_frame_of_another_size_is_never_kept(
 ) -> None:
     clip = encode(tmp_path / "clip.mkv", [rgb(64, 36, (9, 9, 9))] * 3, codec="ffv1")
     monkeypatch.setattr(FrameConverter, "_placed", lambda self, layout, placement: [])
-    with pytest.raises(ZooError, match=r"clip\.mkv: a finished frame has 64x18"):
+    with pytest.raises(ZooError, match=r"clip\.mkv: a converted frame is 64x18"):
         opened(clip, tmp_path, "64x64", fit="pad", crop="64x18+0+0")
     assert not list((tmp_path / "workspace").rglob("frames.rgb"))

@@ -116,10 +116,10 @@ def test_an_address_is_sent_in_ascii(address: str, sent: str) -> None:
     [
         ("/none.mp4", "cannot be downloaded: Not Found"),
         ("/etc", "cannot be downloaded: "),
-        ("/page", "is a web page and no video"),
+        ("/page", "is a web page, not a video"),
         ("/short.mp4", "cannot be downloaded: IncompleteRead"),
         ("/text.mp4", "is not a video that can be read"),
-        ("/list", "is a playlist, whose addresses are not opened"),
+        ("/list", "is a playlist, whose URLs are not opened"),
         ("/huge.mp4", "are free in"),
     ],
 )

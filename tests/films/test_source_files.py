@@ -160,8 +160,8 @@ def test_one_changed_picture_makes_other_frames_and_a_moved_folder_does_not(tmp_
     ("names", "path", "said"),
     [
         (["1.png", "2.png", "4.png"], "f", "f: 3.png is missing"),
-        (["01.png", "2.png", "03.png"], "f", "2.png is numbered in another way"),
-        (["01.png", "1.png", "02.png"], "f", "1.png is numbered in another way"),
+        (["01.png", "2.png", "03.png"], "f", "2.png is numbered differently"),
+        (["01.png", "1.png", "02.png"], "f", "1.png is numbered differently"),
         (["a1.png", "a2.png", "b1.png", "b2.png"], "f", "several sequences, a%d.png, b%d.png"),
         (["1.png", "2.jpg"], "f", "several sequences, %d.png, %d.jpg|%d.jpg, %d.png"),
         (["a.png", "b.png"], "f", "is a folder without numbered pictures"),
@@ -237,13 +237,13 @@ def test_a_playlist_names_absolute_files_and_addresses_of_files(parts: Path, zoo
     ("lines", "said"),
     [
         (["clips/one.mkv", "", "clips/two.mkv"], "a.m3u, line 3: "),
-        (["http://127.0.0.1:9/a.mkv"], "line 1 is an address, and those in playlists are not"),
-        (["rtsp://127.0.0.1/a"], "line 1 is an address"),
+        (["http://127.0.0.1:9/a.mkv"], "line 1 is a URL, and URLs in playlists are not"),
+        (["rtsp://127.0.0.1/a"], "line 1 is a URL"),
         (["b.m3u"], "line 1 is another playlist"),
         (["clips"], "line 1: "),
         (["#EXTM3U", '#EXT-X-MAP:URI="i.mp4"', "1.m4s"], "not whole files"),
         (["#EXTM3U"], "names no files"),
-        (["clips/one.mkv"] * 10_002, "line 10001: a playlist of more than 10,000 files"),
+        (["clips/one.mkv"] * 10_002, "line 10001: a playlist may name at most 10,000 files"),
         (["clips/one.mkv", "text.txt"], "text.txt is not a video"),
     ],
 )

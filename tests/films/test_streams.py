@@ -105,7 +105,7 @@ def test_frames_before_the_first_key_frame_are_counted(tmp_path: Path) -> None:
     film = opened(rest, tmp_path)
     assert len(film) == 50
     lost = re.fullmatch(
-        r"part1\.ts: (\d+) frames before its first key frame are lost",
+        r"part1\.ts: lost (\d+) frames before its first key frame",
         film.store.manifest.damage.summary,
     )
     assert lost and 20 < int(lost[1]) < 50

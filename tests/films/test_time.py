@@ -213,7 +213,7 @@ def test_from_far_into_a_film_is_exact(tmp_path: Path) -> None:
 
 def test_nothing_between_from_and_to_is_said(tmp_path: Path) -> None:
     clip = encode(tmp_path / "clip.mkv", grey_steps(20), codec="ffv1")
-    with pytest.raises(BadInput, match="between its from and to, film has fewer than two frames"):
+    with pytest.raises(BadInput, match="film has fewer than two frames between its from and to"):
         opened(clip, tmp_path, start=5.0)
 
 

@@ -164,16 +164,16 @@ def test_a_path_does_for_a_name(three_shots: Path, zoo: Zoo) -> None:
     ("words", "said"),
     [
         (["ingest", "nothing"], "no film is called 'nothing'"),
-        (["ingest", "bikes", "--size", "33x20"], "two even sides"),
-        (["add", "clip.mkv", "--fit", "squash"], "by crop or by pad"),
+        (["ingest", "bikes", "--size", "33x20"], "must be even"),
+        (["add", "clip.mkv", "--fit", "squash"], "fit must be crop or pad"),
         (["ingest", "bikes", "--holdout", "2"], "from 0 to 0.5"),
-        (["add", "clip.mkv", "--fps", "0"], "a frame rate is written"),
+        (["add", "clip.mkv", "--fps", "0"], "a frame rate must be written"),
         (
             ["add", "--as-one", "x", "clip.mkv", "clip.mkv", "--from", "0:01"],
             "x ends at 00:00:00.320, before --from 0:01",
         ),
-        (["add", "clip.mkv", "--crop", "10x10"], "zoo: a crop is auto, none or"),
-        (["add", "clip.mkv", "--from", "1:70"], "zoo: a time code is written"),
+        (["add", "clip.mkv", "--crop", "10x10"], "zoo: a crop must be auto, none or"),
+        (["add", "clip.mkv", "--from", "1:70"], "zoo: a time code must be HH:MM:SS.mmm"),
         (
             ["add", "clip.mkv", "--from", "1:00"],
             "clip.mkv ends at 00:00:00.160, before --from 1:00",
@@ -183,10 +183,10 @@ def test_a_path_does_for_a_name(three_shots: Path, zoo: Zoo) -> None:
         (["add", "missing.mp4"], "there is no such file"),
         (["add", "../x", "text.mp4"], "../x: there is no such file"),
         (["add", "--as-one", "../x", "clip.mkv"], "a film's name has letters"),
-        (["add", "rtsp://example.com/a"], "is a stream, which has no frames that stay"),
-        (["add", "https://example.com/a.m3u8"], "is a playlist, whose addresses are not opened"),
-        (["ingest", "https://example.com/a.mp4"], "is an address: `zoo films add URL` downloads"),
-        (["ingest", "bikes,rtsp://example.com/a"], "is an address: `zoo films add URL`"),
+        (["add", "rtsp://example.com/a"], "is a stream, not a file to download"),
+        (["add", "https://example.com/a.m3u8"], "is a playlist, whose URLs are not opened"),
+        (["ingest", "https://example.com/a.mp4"], "is a URL: `zoo films add URL` downloads"),
+        (["ingest", "bikes,rtsp://example.com/a"], "is a URL: `zoo films add URL`"),
         (["add", "fifo.mp4"], "not a regular file"),
         (["info", "./[red]x[/red].mp4"], "[red]x[/red].mp4: there is no such file"),
         (["remove", "bikes"], "`zoo films hide bikes` leaves it out of lists"),
@@ -258,7 +258,7 @@ def test_each_file_is_a_film_or_all_are_one(
     [
         (
             ("x", "a.mkv"),
-            "'x' is not a file here, and names are an option: `zoo films add --name x a.mkv`",
+            "'x' is not a file here; to name a film, use `zoo films add --name x a.mkv`",
         ),
         (("羅生門", "a.mkv", "b.mkv"), "`zoo films add --as-one '羅生門' a.mkv b.mkv`"),
         (("x", "a.mkv", "b.mkv", "below/a.mkv"), "`zoo films add --as-one x a.mkv b.mkv ...`"),
@@ -266,7 +266,7 @@ def test_each_file_is_a_film_or_all_are_one(
         (("c.mkv", "a.mkv", "b.mkv"), "c.mkv: there is no such file"),
         (("--name", "x", "a.mkv", "b.mkv"), "--as-one NAME joins several"),
         (("--name", "x", "--as-one", "y", "a.mkv"), "give one"),
-        (("--title", "A", "a.mkv", "b.mkv"), "--title is of one film"),
+        (("--title", "A", "a.mkv", "b.mkv"), "--title applies to one film"),
         (("a.mkv", "missing.mkv"), "missing.mkv: there is no such file"),
     ],
 )
@@ -287,7 +287,7 @@ def test_files_of_one_name_become_two_films_and_a_film_is_added_once(clips: Path
         "a is in films.toml already", f"{second} is in films.toml already", "b is in films.toml"
     ]  # fmt: skip
     refused = zoo("films", "add", "a.mkv", "--crop", "none")
-    assert refused.returncode == 2 and "a.mkv is the film a already" in refused.stderr
+    assert refused.returncode == 2 and "a.mkv is already the film a" in refused.stderr
 
 
 def test_a_films_settings_are_followed_wherever_it_is_opened(
@@ -360,7 +360,7 @@ def test_it_is_said_which_films_all_and_mine_are(clips: Path, zoo: Zoo) -> None:
     assert zoo("films", "ingest", "mine", *size).stderr.startswith("mine films: a, b\n")
     assert zoo("films", "hide", "bikes", "bigbuckbunny", "b").stdout.endswith(": hidden\n")
     listed = zoo("films").stdout
-    assert "hidden, and named as ever: b, bigbuckbunny, bikes" in listed
+    assert "hidden, but still usable by name: b, bigbuckbunny, bikes" in listed
     assert listed.count("bikes") == 1 and "carphone" in listed
     said = zoo("films", "ingest", "all", *size)
     hint = "`mine` leaves out those that film-zoo and plugins bring"

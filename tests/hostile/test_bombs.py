@@ -163,7 +163,7 @@ def test_a_bomb_that_hides_its_size(tmp_path: Path) -> None:
 
 def test_a_packing_with_a_dictionary_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     for how in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2):
-        with pytest.raises(BadInput, match="packed in a way"):
+        with pytest.raises(BadInput, match="unsupported compression"):
             read_arrays(archive(tmp_path / "a.npz", header("(6,)") + bytes(48), how))
 
 
@@ -243,7 +243,7 @@ def all_numbers(number: float) -> str:
 @pytest.mark.parametrize("number", [-1, 1e308, -1e308], ids=str)
 def test_numbers_that_nobody_measured_are_refused(number: float, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(all_numbers(number))
-    with pytest.raises(BadInput, match=r"a count is|no number that is measured"):
+    with pytest.raises(BadInput, match=r"a count must be|a measurement must be"):
         read_json(tmp_path / "results.json", Results)
 
 
@@ -291,7 +291,7 @@ def test_a_header_that_claims_any_length_counts_for_no_more_than_the_file(tmp_pa
 def test_frames_larger_than_any_film_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = encode(tmp_path / "a.mp4", drifting(64, 36, 4))
     monkeypatch.setattr(video_file, "MOST_PIXELS", 64 * 36 - 1)
-    with pytest.raises(BadInput, match="64x36; 2,303 pixels are the most"), VideoFile.open(path):
+    with pytest.raises(BadInput, match="64x36; the limit is 2,303 pixels"), VideoFile.open(path):
         pass
 
 

@@ -36,7 +36,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (ZooError("two\nlines \x1b[2J here"), 1, "^zoo: two lines here$"),
         (OSError(errno.ENOSPC, "No space left on device", "/a/b"), 1, "^zoo: /a/b: .*; make room"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "^zoo: No space left .*; make room"),
-        (PermissionError(errno.EACCES, "Permission denied", "x"), 1, "see who may"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), 1, "check its permissions"),
         (OSError(errno.EROFS, "Read-only file system", "x"), 1, "work on another one"),
         (OSError(errno.EIO, "Input/output error", "x"), 1, "`zoo doctor`"),
         (MemoryError(), 1, "memory ran out; choose a smaller"),
@@ -198,7 +198,7 @@ def test_a_host_that_cannot_be_reached_is_no_defect(
     for raised in (error, wrapped):
         assert report_error(raised, debug=False) == 1
         assert capsys.readouterr().err == (
-            f"zoo: {host} cannot be reached: Name or service not known; see whether this machine "
+            f"zoo: {host} cannot be reached: Name or service not known; check that this machine "
             "is online\n"
         )
 

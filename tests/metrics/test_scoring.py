@@ -91,7 +91,7 @@ def test_a_metric_that_gives_another_shape_is_named() -> None:
 
     with pytest.raises(
         ValueError,
-        match=r"metric sums gave a tensor float32 \(2, 2\); it gives",
+        match=r"metric sums gave a tensor float32 \(2, 2\); it must give",
     ):
         score_pairs([(numbered(2), numbered(2))], [0], [Wrong(CPU)])
 
@@ -101,7 +101,7 @@ def test_a_metric_that_gives_another_shape_is_named() -> None:
 
     with pytest.raises(
         ValueError,
-        match=r"metric sums gave a tensor float32 \(2, 2\); it gives",
+        match=r"metric sums gave a tensor float32 \(2, 2\); it must give",
     ):
         score_pairs([(numbered(2), numbered(2))], [0], [Lost(CPU)])
 
@@ -109,7 +109,7 @@ def test_a_metric_that_gives_another_shape_is_named() -> None:
         def __call__(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
             return 3.0  # type: ignore[return-value]
 
-    with pytest.raises(ValueError, match=r"metric sums gave 3.0 \(float\); it gives a tensor"):
+    with pytest.raises(ValueError, match=r"metric sums gave 3.0 \(float\); it must give a tensor"):
         score_pairs([(numbered(2), numbered(2))], [0], [Number(CPU)])
 
 

@@ -52,7 +52,7 @@ def test_commands_take_the_bundled_run_by_its_name(zoo: Callable, workspace: Pat
     assert NAME in zoo("models").out
     wrong = zoo("walk", NAME[:-1])
     assert (wrong.code, wrong.err.count("\n")) == (2, 1)
-    assert "no model is called" in wrong.err and "No run is called so either" in wrong.err
+    assert "no model is called" in wrong.err and "No run is called that either" in wrong.err
     assert f"{NAME}\n" in zoo("runs", "show", NAME).out
     refused = zoo("runs", "remove", NAME, "--yes")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
@@ -193,7 +193,7 @@ def described(change: Callable[[dict], object]) -> Callable[[Repository], None]:
         (lambda hub: hub.files.update({"run.json": b"{"}), "run.json"),
         (lambda hub: hub.files.update({"weights.safetensors": b"PK"}), "damaged"),
         (lambda hub: hub.files.update({"scale.safetensors": b"\0" * 99}), "no scale"),
-        (lambda hub: setattr(hub, "name", "me/other"), "no me/flash that you may see"),
+        (lambda hub: setattr(hub, "name", "me/other"), "no me/flash that you can access"),
     ],
 )
 def test_what_is_no_published_run_leaves_nothing(

@@ -82,7 +82,7 @@ def test_the_frames_a_run_was_trained_on_matter_more_than_the_film_s_name(
         assert finished_run(RUNS, "ae", "f", trained_on_film=trained_on_film).name == chosen
         assert finished_run(RUNS, "ae", "g", "f", trained_on_film=trained_on_film).name == chosen
         return
-    with pytest.raises(BadInput, match=r"trained on other frames than f has now.*zoo train.*--run"):
+    with pytest.raises(BadInput, match=r"trained on frames that f no longer has.*zoo train.*--run"):
         finished_run(RUNS, "ae", "f", trained_on_film=trained_on_film)
 
 

@@ -259,7 +259,10 @@ def test_wrong_encoder_settings_are_refused(wrong: tuple, said: str) -> None:
 
 
 def test_another_container_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"ends in \.mp4"), video_file(tmp_path / "a.mkv", SIZE, 25):
+    with (
+        pytest.raises(BadInput, match=r"must end in \.mp4"),
+        video_file(tmp_path / "a.mkv", SIZE, 25),
+    ):
         pass
     assert list(tmp_path.iterdir()) == []
 

@@ -124,7 +124,7 @@ def test_after_an_error_nothing_is_left(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "size", "why"),
-    [("a.mp4", SIZE, "ends in .webp"), ("a.webp", FrameSize(16_400, 64), "at most 16,383")],
+    [("a.mp4", SIZE, "must end in .webp"), ("a.webp", FrameSize(16_400, 64), "at most 16,383")],
 )
 def test_what_is_no_webp_is_refused(name: str, size: FrameSize, why: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=why), webp_file(tmp_path / name, size, 25):

@@ -229,8 +229,8 @@ def test_a_damaged_run_does_not_keep_another_from_decoding(zoo: Callable, worksp
     shutil.rmtree(copy)
     done = zoo("decode", "a.zoo", "--overwrite")
     assert done.code == 2 and done.err.count("\n") == 1, done.err
-    assert "a.zoo is decoded by vae" in done.err and "holds no weights" in done.err
-    assert f"bring back {run.relative_to('runs').as_posix()}" in done.err
+    assert "a.zoo needs vae" in done.err and "holds no weights" in done.err
+    assert f"restore {run.relative_to('runs').as_posix()}" in done.err
 
 
 def test_files_are_not_written_over(zoo: Callable, workspace: Path) -> None:
@@ -280,7 +280,7 @@ def test_frames_that_lie_days_apart_are_refused_before_anything_is_encoded(
     train(zoo, film, "mean")
     done = zoo("encode", "mean", "--film", film)
     assert done.code == 2 and done.err.count("\n") == 1, done.err
-    assert "does not fit into a film file: its frames ascend in time, by less than" in done.err
+    assert "does not fit into a film file: its frame times must increase by less than" in done.err
 
 
 def test_any_other_times_come_back_exactly() -> None:

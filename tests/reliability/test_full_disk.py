@@ -65,7 +65,7 @@ def test_a_file_size_limit_is_one_line(
 ) -> None:
     place = prepare(verb, tmp_path / "workspace")
     ended = warm.run(place, *WORDS[verb], file_size=TOO_LARGE[verb])
-    assert "allows no file so large" in one_line(ended)
+    assert "does not allow a file that large" in one_line(ended)
     check_undamaged(place)
     succeeded(warm.run(place, *WORDS[verb]))
 

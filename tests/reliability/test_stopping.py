@@ -147,7 +147,7 @@ def test_a_signal_ignored_at_start_stays_ignored(number: int) -> None:
 def test_a_process_that_does_not_stop_is_ended() -> None:
     code, out, err = stopped(start(DEAF), signal.SIGINT)
     assert (code, out) == (130, "deaf\n")
-    assert "zoo: ended, as it had not stopped after" in err
+    assert "zoo: killed, because it did not stop within" in err
 
 
 def test_the_time_to_stop_and_its_last_line_take_less_than_three_seconds() -> None:
@@ -158,7 +158,7 @@ def test_a_training_in_a_step_that_does_not_end_is_ended() -> None:
     code, _, err = stopped(start(STEPS_FOR_EVER), signal.SIGTERM)
     assert code == 143
     first, second = err.splitlines()
-    assert "SIGTERM, stopping" in first and "ended, as it had not stopped after" in second
+    assert "SIGTERM, stopping" in first and "killed, because it did not stop within" in second
 
 
 @pytest.mark.parametrize("body", [DEAF, SAVES_FOR_EVER])

@@ -325,7 +325,7 @@ def test_a_merge_is_written_only_to_a_new_folder_or_an_earlier_merge(
 def test_the_command_merges_where_there_is_no_torch(cpu: Path, gpu: Path, tmp_path: Path) -> None:
     without = run("cpu", "gpu", cwd=tmp_path)
     assert without.returncode == 2
-    assert without.stderr == "zoo: several folders are merged into another: add --into FOLDER\n"
+    assert without.stderr == "zoo: several folders must be merged into another: add --into FOLDER\n"
     done = run("cpu", "gpu", "--into", "both", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "report: both/report.md" in done.stdout

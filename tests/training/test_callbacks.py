@@ -158,13 +158,13 @@ def test_a_plugin_follows_a_training_and_one_that_fails_does_not_end_it(
     CALLS.clear()
     said = zoo(*TRAIN, "--track", "breaks", "--overwrite")
     assert said.code == 0 and CALLS == ["called", "closed"]
-    assert said.out.count("breaks failed, and gets no more reports: OSError: no route to host") == 1
+    assert said.out.count("breaks failed and gets no more reports: OSError: no route to host") == 1
 
 
 def test_words_that_name_no_tracker_are_refused(zoo: Callable, workspace: Path) -> None:
     for words, expected in (
         ("tensorbord", "is called 'tensorbord' (did you mean 'tensorboard'?)"),
-        (",", "--track names none; there are: "),
+        (",", "--track names no callback; there are: "),
     ):
         said = zoo(*TRAIN, "--track", words)
         said.check_refused(expected)

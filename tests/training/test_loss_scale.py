@@ -135,5 +135,5 @@ def test_an_optimiser_that_cannot_skip_steps_is_refused() -> None:
 
     torch.manual_seed(0)
     model = Plain(SIZE, Options(latent=4))
-    with pytest.raises(BadInput, match=r"plain: .*skips steps, .*: --precision 32 or bf16"):
+    with pytest.raises(BadInput, match=r"plain: .*skips steps, .*: use --precision 32 or bf16"):
         Players(model, loss_scale=LossScale(CPU))

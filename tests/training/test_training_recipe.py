@@ -165,7 +165,9 @@ def test_a_training_module_may_not_reuse_an_attribute_name() -> None:
         def training_modules(self):
             return {"down": nn.Linear(1, 1)}
 
-    with pytest.raises(ValueError, match="training_modules has 'down', which the model has"):
+    with pytest.raises(
+        ValueError, match="training_modules has 'down', which the model already has"
+    ):
         add_training_modules(Taken(SIZE, zoo.Options(latent=4)))
 
 

@@ -349,7 +349,7 @@ class Autoencoder(nn.Module):
 
     def decompress(self, stream: bytes, count: int, values: int) -> Tensor:
         """Return the levels, int64 (count, L), that `compress` was given."""
-        raise TypeError(f"{type(self).__name__} defines compress, and no decompress")
+        raise TypeError(f"{type(self).__name__} defines compress but no decompress")
 
     def fit(self, frames: TrainingFrames) -> None:
         """Fit to the training frames without gradient descent (for references).
@@ -413,7 +413,7 @@ def _grouped(model: Autoencoder, player: str, given: Iterable[Any]) -> list[Grou
             plain.append(each)
         else:
             raise BrokenContract(
-                f"{model.name}: the player {player!r} is an iterable of parameters or of "
+                f"{model.name}: the player {player!r} must be an iterable of parameters or of "
                 f"zoo.Group; it has a {type(each).__name__}"
             )
     plain = [p for p in plain if p.requires_grad]

@@ -50,7 +50,7 @@ def check_film_name(name: str) -> str:
     if not is_film_name(name):
         shown = name if len(name) <= 40 else name[:40] + "…"
         if _DEVICES.fullmatch(name):
-            raise BadInput(f"{shown!r} is a device on Windows, and no name for a film")
+            raise BadInput(f"{shown!r} is a device name on Windows and cannot name a film")
         raise BadInput(
             "a film's name has letters and digits of any script, '-', '_' and '.', starts with a "
             f"letter or digit, and is at most 64 letters and 100 bytes long; not {shown!r}"
@@ -83,7 +83,7 @@ def parse_crop(text: str) -> Rect | None:
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})", text)
     if not match or int(match[1]) < 2 or int(match[2]) < 2:
         raise BadInput(
-            f"a crop is auto, none or WIDTHxHEIGHT+LEFT+TOP such as 1280x544+0+88; "
+            f"a crop must be auto, none or WIDTHxHEIGHT+LEFT+TOP such as 1280x544+0+88; "
             f"not {text[:40]!r}"
         )
     return Rect(left=int(match[3]), top=int(match[4]), width=int(match[1]), height=int(match[2]))
@@ -95,7 +95,7 @@ def parse_fit(text: str) -> Fit:
         return "crop"
     if text == "pad":
         return "pad"
-    raise BadInput(f"a frame is fitted by crop or by pad; not {text!r}")
+    raise BadInput(f"a film's fit must be crop or pad; not {text!r}")
 
 
 @names_its_fields
@@ -126,7 +126,7 @@ class FilmEntry:
         # A plugin may give fields in the form of films.toml. They are checked here, so that errors
         # appear where the fields were written and not where the film is first opened.
         if not isinstance(self.name, str):
-            raise BadInput(f"a film's name is text; not {one_line(repr(self.name), 40)}")
+            raise BadInput(f"a film's name must be text; not {one_line(repr(self.name), 40)}")
         check_film_name(self.name)
         for field_name, longest in (
             ("title", LONGEST_TITLE),
@@ -153,7 +153,7 @@ class FilmEntry:
         parse_fit(self._text("fit"))
         if self.start is not None and self.stop is not None and self.start >= self.stop:
             raise BadInput(
-                f"a film ends after it begins; not at {format_time_code(self.stop)}, where it "
+                f"a film must end after it begins; not at {format_time_code(self.stop)} when it "
                 f"begins at {format_time_code(self.start)}"
             )
 
@@ -161,16 +161,18 @@ class FilmEntry:
         files: object = self.files
         given = [files] if isinstance(files, str | os.PathLike) else files
         if not isinstance(given, list | tuple):
-            self._refuse("files", f"it is a tuple of paths; not {one_line(repr(files), 40)}")
+            self._refuse("files", f"it must be a tuple of paths; not {one_line(repr(files), 40)}")
         for path in given:
             if not isinstance(path, str | os.PathLike):
-                self._refuse("files", f"a path is text or a Path; not {one_line(repr(path), 40)}")
+                self._refuse(
+                    "files", f"a path must be text or a Path; not {one_line(repr(path), 40)}"
+                )
         return tuple(Path(path) for path in given)
 
     def _text(self, field_name: str) -> str:
         text = getattr(self, field_name)
         if not isinstance(text, str):
-            self._refuse(field_name, f"it is text; not {one_line(repr(text), 40)}")
+            self._refuse(field_name, f"it must be text; not {one_line(repr(text), 40)}")
         return text
 
     def _set(self, field_name: str, value: object) -> None:
@@ -198,7 +200,9 @@ def parse_seconds(key: str, value: object) -> float | None:
         return float(value)
     if isinstance(value, str):
         return parse_time_code(value)
-    raise BadInput(f'{key} is a time code such as "00:01:02.5"; not {one_line(repr(value), 40)}')
+    raise BadInput(
+        f'{key} must be a time code such as "00:01:02.5"; not {one_line(repr(value), 40)}'
+    )
 
 
 def parse_fps(value: object) -> Fraction:
@@ -216,6 +220,6 @@ def parse_fps(value: object) -> Fraction:
             raise ValueError
     except (ValueError, ZeroDivisionError):
         raise BadInput(
-            f"a frame rate is written 24 or 24000/1001; not {one_line(repr(value), 40)}"
+            f"a frame rate must be written like 24 or 24000/1001; not {one_line(repr(value), 40)}"
         ) from None
     return rate

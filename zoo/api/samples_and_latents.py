@@ -48,18 +48,18 @@ class Sampling:
         window, context = architecture.window, architecture.context
         name = architecture.name
         if type(window) is not int or not 1 <= window <= LARGEST:
-            raise BadInput(f"{name}: a window has from 1 to {LARGEST} frames; not {window!r}")
+            raise BadInput(f"{name}: a window must have from 1 to {LARGEST} frames; not {window!r}")
         if not (
             isinstance(context, tuple)
             and len(context) == 2
             and all(type(side) is int and 0 <= side < LARGEST // 2 for side in context)
         ):
             raise BadInput(
-                f"{name}: a context is (frames before, frames after), such as (1, 1), each from 0 "
-                f"to {LARGEST // 2 - 1}; not {context!r}"
+                f"{name}: a context must be (frames before, frames after), such as (1, 1), each "
+                f"from 0 to {LARGEST // 2 - 1}; not {context!r}"
             )
         if window > 1 and context != (0, 0):
-            raise BadInput(f"{name}: a model has a window or a context, not both")
+            raise BadInput(f"{name}: a model may have a window or a context, not both")
         return cls(window, *context)
 
     @property
@@ -222,7 +222,7 @@ class LatentSpec:
 
     def __post_init__(self) -> None:
         if self.codes is not None and not 1 <= self.codes <= MOST_CODES:
-            raise ValueError(f"a latent has from 1 to {MOST_CODES:,} codes; not {self.codes}")
+            raise ValueError(f"a latent must have from 1 to {MOST_CODES:,} codes; not {self.codes}")
 
     @property
     def numbers(self) -> int:

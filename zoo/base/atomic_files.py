@@ -48,8 +48,8 @@ def confined(folder: Path, top: Path) -> Path:
         place /= name
         if place.is_symlink():
             raise BadInput(
-                f"{place} is a link, and nothing is written or removed through one there: remove "
-                "it, or put a folder in its place"
+                f"{place} is a link, and nothing is written or removed through links there: "
+                "remove it, or replace it with a folder"
             )
     return folder
 
@@ -61,7 +61,7 @@ def check_writable(folder: Path, what: Path | None = None) -> None:
     """
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir():
-        raise BadInput(f"{there} is a file, and no folder: nothing can be written in it")
+        raise BadInput(f"{there} is a file, not a folder: nothing can be written in it")
     try:
         with tempfile.TemporaryFile(dir=there):
             pass

@@ -32,7 +32,7 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("cpu")
     match = re.fullmatch(r"auto|cuda(?::(\d{1,3}))?", name)
     if not match:
-        raise BadInput(f"a device is auto, cpu, cuda or cuda:1; not {name!r}")
+        raise BadInput(f"the device must be auto, cpu, cuda or cuda:1; not {name!r}")
     index = int(match[1] or os.environ.get("LOCAL_RANK", "0"))
     if index >= gpus:
         raise BadInput(f"there is no device {name!r}: {gpus or 'no'} CUDA devices are visible")
@@ -79,7 +79,7 @@ def choose_precision(name: str, device: torch.device, bf16_on_cpu: bool = False)
     word, on bf16 for a GPU that only emulates it, and on 16 for a CPU.
     """
     if name not in PRECISIONS:
-        raise BadInput(f"a precision is {', '.join(PRECISIONS)}; not {name!r}")
+        raise BadInput(f"the precision must be one of {', '.join(PRECISIONS)}; not {name!r}")
     if name == "auto":
         has = _cpu_has_bf16() if device.type == "cpu" and bf16_on_cpu else _has_bf16(device)
         return "bf16-mixed" if has else "32-true"
@@ -87,10 +87,10 @@ def choose_precision(name: str, device: torch.device, bf16_on_cpu: bool = False)
         return "32-true"
     if name == "16":
         if device.type != "cuda":
-            raise BadInput(f"{device} does not train in 16 bits: --precision 32 or bf16")
+            raise BadInput(f"{device} cannot train in 16 bits: use --precision 32 or bf16")
         return "16-mixed"
     if device.type == "cuda" and not _has_bf16(device):
-        raise BadInput(f"{device} does not compute in bf16: --precision 32 or 16")
+        raise BadInput(f"{device} does not support bf16: use --precision 32 or 16")
     return "bf16-mixed"
 
 

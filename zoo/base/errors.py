@@ -60,8 +60,8 @@ def write_error(number: int | None, otherwise: str | None = None) -> str:
     if number in _NO_ROOM:
         return "the disk is full; make room and run the same command again"
     if number in FULL:
-        return "the file system, or `ulimit -f`, allows no file so large"
-    return otherwise or (os.strerror(number) if number else "it is not said why")
+        return "the file system or `ulimit -f` does not allow a file that large"
+    return otherwise or (os.strerror(number) if number else "the system gave no reason")
 
 
 @contextmanager

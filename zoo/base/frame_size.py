@@ -26,11 +26,11 @@ class FrameSize(NamedTuple):
         """Read `WIDTHxHEIGHT`. Raises BadInput on anything else and on sizes out of range."""
         match = re.fullmatch(r"(\d{1,9})[x×](\d{1,9})", text.strip())
         if not match:
-            raise BadInput(f"a frame size is written WIDTHxHEIGHT, such as 256x144; not {text!r}")
+            raise BadInput(f"a frame size must be WIDTHxHEIGHT, such as 256x144; not {text!r}")
         size = cls(int(match[1]), int(match[2]))
         if any(side % 2 or not SMALLEST <= side <= LARGEST for side in size):
             raise BadInput(
-                f"a frame size has two even sides from {SMALLEST} to {LARGEST}; not {size}"
+                f"frame width and height must be even, from {SMALLEST} to {LARGEST}; not {size}"
             )
         return size
 

@@ -185,9 +185,9 @@ def _supervise(receiver: socket.socket, sender: socket.socket) -> None:
         now = time.monotonic()
         if not ready:
             if not _saving and not waited:
-                end(f"ended, as it had not stopped after {now - began:.1f} s{hint}")
+                end(f"killed, because it did not stop within {now - began:.1f} s{hint}")
             if _saving and not waited:
-                _say("still saving; a second signal ends it at once, at what was saved before")
+                _say("still saving; a second signal ends it at once, keeping what was saved before")
             deadline = now + (LOOK if _saving else GRACE)
             waited = _saving > 0
             continue

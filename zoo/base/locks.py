@@ -136,7 +136,7 @@ def _opened(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise BadInput(f"{path} is a link, and a lock is a file: remove it") from None
+            raise BadInput(f"{path} is a link, but a lock must be a file: remove it") from None
         # Another user's lock may be read-only for us; on most disks that is enough to lock it.
         if error.errno not in {errno.EACCES, errno.EROFS} or not path.exists():
             raise
@@ -250,7 +250,7 @@ def exclusive_lock(
         if not lock:
             who = _holder(path)
             if waiting is None:
-                raise LockHeld(f"{what} is in use by {who}; wait for it, or stop that first")
+                raise LockHeld(f"{what} is in use by {who}; wait for it, or stop it first")
             waiting(f"waiting for {what}, held by {who}")
         while not lock:
             if stop():

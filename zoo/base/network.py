@@ -30,7 +30,7 @@ _kept_off: ContextVar[str | None] = ContextVar("kept off the network", default=N
 def why_offline() -> str | None:
     """Why the network may not be used, in a few words; None if it may."""
     if os.environ.get(OFFLINE, "") not in ("", "0"):
-        return f"{OFFLINE} forbids to fetch"
+        return f"{OFFLINE} forbids downloads"
     return _kept_off.get()
 
 
@@ -99,10 +99,10 @@ def read_blocks(
             came += len(piece)
             now = time.monotonic()
             if longest is not None and now - began > longest:
-                raise TimeoutError(f"not done in {longest:.0f} s")
+                raise TimeoutError(f"not finished within {longest:.0f} s")
             if now - mark > RATE_SECONDS:
                 if came < SLOWEST * (now - mark):
-                    raise TimeoutError(f"less than {SLOWEST / 1000:.0f} kB per second comes")
+                    raise TimeoutError(f"slower than {SLOWEST / 1000:.0f} kB per second")
                 mark, came = now, 0
     finally:
         abandoned.set()

@@ -100,13 +100,15 @@ class Budget:
         unit = _UNITS.get(match[2]) if match else None
         if not match or not unit or float(match[1]) <= 0:
             raise BadInput(
-                "a budget is written 6epochs, 2000steps, 9000frames, 90s, 2min, 1h or "
-                f"6epochs-min20000steps, and is more than 0; not {text!r}"
+                "a budget must be more than 0 and look like 6epochs, 2000steps, 9000frames, 90s, "
+                f"2min, 1h or 6epochs-min20000steps; not {text!r}"
             )
         if match[3] and (unit != "epochs" or not int(match[3])):
-            raise BadInput(f"a budget in epochs may have a floor of steps, from 1 up; not {text!r}")
+            raise BadInput(
+                f"only a budget in epochs may have a minimum of steps, of 1 or more; not {text!r}"
+            )
         if unit in ("steps", "frames") and "." in match[1]:
-            raise BadInput(f"a budget in {unit} is a whole number; not {text!r}")
+            raise BadInput(f"a budget in {unit} must be a whole number; not {text!r}")
         each = _SECONDS.get(match[2][0], 1) if unit == "seconds" else 1
         return cls(float(match[1]) * each, unit, int(match[3] or 0))
 

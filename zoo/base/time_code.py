@@ -34,7 +34,7 @@ def parse_time_code(text: str) -> float:
         whole = (int(hours or 0), int(minutes or 0), float(seconds))
         if (hours is None or whole[1] < 60) and (minutes is None or whole[2] < 60):
             return whole[0] * 3600.0 + whole[1] * 60.0 + whole[2]
-    raise BadInput(f"a time code is written HH:MM:SS.mmm, such as 00:01:02.480; not {text[:40]!r}")
+    raise BadInput(f"a time code must be HH:MM:SS.mmm, such as 00:01:02.480; not {text[:40]!r}")
 
 
 def format_time_code(seconds: float) -> str:
@@ -146,7 +146,7 @@ def pack_ticks(ticks: Ticks, rate: Fraction) -> bytes | None:
     """
     steps = np.diff(ticks)
     if steps.size and not 1 <= steps.min() <= steps.max() < _LONGEST:
-        raise ValueError(f"its frames ascend in time, by less than {_LONGEST // TICKS:,} s each")
+        raise ValueError(f"its frame times must increase by less than {_LONGEST // TICKS:,} s each")
     if np.array_equal(ticks, steady_ticks(len(ticks), rate, int(ticks[0]))):
         return None
     return lzma.compress(steps.astype("<u8").tobytes(), lzma.FORMAT_RAW, filters=_FILTERS)
@@ -163,10 +163,10 @@ def unpack_ticks(packed: bytes | None, frames: int, rate: Fraction, first: int) 
     except (lzma.LZMAError, EOFError):
         raise BadInput("the time codes are damaged") from None
     if len(flat) != wanted:
-        raise BadInput(f"the time codes are not those of {frames:,} frames")
+        raise BadInput(f"the time codes do not match its {frames:,} frames")
     steps = np.frombuffer(flat, dtype="<u8")
     if steps.size and not 1 <= steps.min() <= steps.max() < _LONGEST:
-        raise BadInput("the time codes do not ascend")
+        raise BadInput("the time codes are not in ascending order")
     return first + np.concatenate([[0], np.cumsum(steps.astype(np.int64))])
 
 

@@ -56,7 +56,7 @@ def check_regular(path: Path, most: int | None = None) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise BadInput(f"{path} is not a regular file")
     if most is not None and found.st_size > most:
-        raise BadInput(f"{path} has {found.st_size:,} bytes; such a file has {most:,} at most")
+        raise BadInput(f"{path} has {found.st_size:,} bytes; such a file may have at most {most:,}")
     return found.st_size
 
 
@@ -154,7 +154,7 @@ def check_tensors(path: Path) -> None:
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     if member.compress_type not in _PLAIN:
-        raise ValueError(f"{one_line(member.filename)} is packed in a way that is not read here")
+        raise ValueError(f"{one_line(member.filename)} uses unsupported compression")
     with archive.open(member) as file:
         return _array(file, member.file_size)
 
@@ -163,16 +163,16 @@ def _array(file: IO[bytes], size: int) -> Array:
     """Read one `.npy` of `size` bytes; raises ValueError if its header claims another size."""
     begins = file.read(10)
     if not begins.startswith(_MAGIC):
-        raise ValueError("it is not an array as numpy writes one of plain numbers")
+        raise ValueError("it is not a numpy array of plain numbers")
     length = int.from_bytes(begins[8:10], "little")
     said = _HEADER.fullmatch(file.read(length))
     if len(begins) < 10 or said is None:
-        raise ValueError("its header is not that of an array of plain numbers")
+        raise ValueError("its header does not describe an array of plain numbers")
     kind = np.dtype(said["kind"].decode())
     shape = tuple(int(side) for side in said["shape"].replace(b",", b" ").split())
     wanted = math.prod(shape) * kind.itemsize
     if 10 + length + wanted != size:
-        raise ValueError("it does not hold the array that its header claims")
+        raise ValueError("its size does not match the array in its header")
     content = file.read(wanted)
     if len(content) != wanted:
         raise ValueError("it is cut short")
@@ -185,10 +185,10 @@ def check_countable(value: object) -> None:
     # Called for every field of thousands of records, so the most frequent types come first.
     if isinstance(value, float):
         if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
-            raise ValueError(f"no number that is measured is beyond {LARGEST_NUMBER:g}")
+            raise ValueError(f"a measurement must be at most {LARGEST_NUMBER:g} in size")
     elif isinstance(value, int):
         if not 0 <= value <= LARGEST_COUNT:
-            raise ValueError(f"a count is from 0 to {LARGEST_COUNT}")
+            raise ValueError(f"a count must be from 0 to {LARGEST_COUNT}")
     elif isinstance(value, list | tuple):
         for each in value:
             check_countable(each)

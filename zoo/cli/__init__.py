@@ -134,11 +134,11 @@ _LONGEST = 2000
 _NEXT_STEPS = {
     errno.ENOSPC: "make room on that disk and try again",
     errno.EDQUOT: "make room within your quota and try again",
-    errno.EFBIG: "files there may not be so large; write to another disk",
-    errno.EACCES: "see who may read and write it",
-    errno.EPERM: "see who may read and write it",
-    errno.EROFS: "it lies on a disk that is not written to; work on another one",
-    errno.ENOENT: "see whether the path is right",
+    errno.EFBIG: "files there cannot be that large; write to another disk",
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.EROFS: "this disk cannot be written to; work on another one",
+    errno.ENOENT: "check the path",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "allow more open files (`ulimit -n`) and try again",
 }
@@ -202,7 +202,7 @@ def refuse_empty(words: Sequence[str]) -> None:
         option = word if re.fullmatch(r"--[a-z-]+=", word) else ""
         if not word or option:
             where = option.rstrip("=") or before
-            raise BadInput(f"the word after {where} is empty: is a variable of the shell not set?")
+            raise BadInput(f"the word after {where} is empty: is a shell variable not set?")
 
 
 def debug_is_asked_for() -> bool:
@@ -222,7 +222,7 @@ def _message_of(error: BaseException) -> tuple[str, int]:
     from zoo.base.network import unreachable  # imported on errors only: it imports an HTTP client
 
     if line := unreachable(error):
-        return f"{line}; see whether this machine is online", 1
+        return f"{line}; check that this machine is online", 1
     if isinstance(error, OSError) and error.strerror:
         # A full disk or a folder that is not writable: the user can solve that too.
         where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
@@ -232,7 +232,7 @@ def _message_of(error: BaseException) -> tuple[str, int]:
     whose = f"in a plugin ({line})" if line else "in film-zoo or in a plugin"
     return (
         f"{error_line(error, _LONGEST // 2)}; this is a defect {whose}: "
-        "`zoo --debug` and the same words show where"
+        "`zoo --debug` with the same words shows where"
     ), 1
 
 

@@ -72,7 +72,7 @@ def bench(
     from zoo.training.settings import Settings
 
     if sort not in ORDERS:
-        raise BadInput(f"--sort takes {' or '.join(ORDERS)}; not {sort!r}")
+        raise BadInput(f"--sort must be {' or '.join(ORDERS)}; not {sort!r}")
     console = Console()
     chosen_models = registry().choose_models(models)
     if models == "all":

@@ -181,7 +181,7 @@ def compare(
     from zoo.training.settings import MOST_THREADS, Settings, whole_number
 
     if not 0 <= videos < math.inf:
-        raise BadInput(f"--videos is a number of seconds, 0 or more; not {videos}")
+        raise BadInput(f"--videos must be a number of seconds, 0 or more; not {videos}")
     if save_plan is not None:
         from zoo.cli.comparison_plan import is_this_plan, write_plan
 
@@ -194,7 +194,7 @@ def compare(
     named_codecs = [each.name for each in chosen_models if issubclass(each, FilmCodec)]
     if named_codecs and not codecs:
         names = ", ".join(named_codecs)
-        raise BadInput(f"--models names {names}, and --no-codecs leaves codecs out; give one")
+        raise BadInput(f"--models names {names}, but --no-codecs leaves codecs out; give only one")
     for failure in (*registry().failures(), *section_registry().failures()):
         console.print(escaped(f"{failure} (`zoo plugins` lists all)"), soft_wrap=True)
     if models == "all":
@@ -279,7 +279,7 @@ def compare(
                 refuse_other_comparison(folder, comparison.films, comparison.cells, chosen, names)
 
         check_results_size(len(comparison.films), comparison.cells, len(metric_set.requested))
-        with console.status("looking for what is there already"):
+        with console.status("looking for existing results"):
             check_earlier()
             comparison.found  # noqa: B018 (it is looked for once)
         if save_plan is not None:
@@ -373,15 +373,15 @@ def choose_executor(
     from zoo.base.devices import choose_device, gpus_named, shared_threads
 
     if max_parallel is not None and not 1 <= max_parallel <= MOST_AT_ONCE:
-        raise BadInput(f"--max-parallel takes from 1 to {MOST_AT_ONCE}; not {max_parallel}")
+        raise BadInput(f"--max-parallel must be from 1 to {MOST_AT_ONCE}; not {max_parallel}")
     if gpus_per_cell is not None and not 0 <= gpus_per_cell <= 1024:
         raise BadInput(
-            f"--gpus-per-cell takes a number from 0 to 1024, such as 0.5; not {gpus_per_cell}"
+            f"--gpus-per-cell must be a number from 0 to 1024, such as 0.5; not {gpus_per_cell}"
         )
     if _ADDRESS.fullmatch(on):
         return _on_ray(on, max_parallel, gpus_per_cell, device, threads or 1)
     if gpus_per_cell is not None:
-        raise BadInput("--gpus-per-cell is for --on ray, which gives GPUs out")
+        raise BadInput("--gpus-per-cell works only with --on ray, which assigns GPUs")
     if on == "here":
         import torch
 
@@ -401,7 +401,7 @@ def choose_executor(
             raise BadInput("--on inline runs one cell at a time; leave --max-parallel out")
         here = choose_device(device)
         return ExecutorChoice(InlineExecutor(), here, here, threads, other_machines=False)
-    raise BadInput(f"--on takes here, inline, ray, ray://HOST:PORT or HOST:PORT; not {on!r}")
+    raise BadInput(f"--on must be here, inline, ray, ray://HOST:PORT or HOST:PORT; not {on!r}")
 
 
 def _on_ray(
@@ -413,10 +413,12 @@ def _on_ray(
     from zoo.compare.ray_executor import RayExecutor
 
     if not re.fullmatch(r"auto|cpu|cuda", device):
-        raise BadInput(f"on Ray a device is auto, cpu or cuda, and Ray says which; not {device!r}")
+        raise BadInput(
+            f"with Ray, which chooses the GPU, --device must be auto, cpu or cuda; not {device!r}"
+        )
     if device == "cpu":
         if gpus:
-            raise BadInput("--device cpu takes no GPU; leave --gpus-per-cell out")
+            raise BadInput("--device cpu uses no GPU; leave --gpus-per-cell out")
         gpus = 0.0
     if device == "cuda" and gpus is None:
         gpus = 1.0
@@ -435,7 +437,7 @@ def _refuse_unreachable(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except ValueError:
-        raise BadInput(f"--on takes ray://HOST:PORT; not {address!r}") from None
+        raise BadInput(f"--on must be ray://HOST:PORT; not {address!r}") from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BadInput(f"nobody answers at {address}: {reason}; is Ray running there?") from None
+        raise BadInput(f"nothing answers at {address}: {reason}; is Ray running there?") from None

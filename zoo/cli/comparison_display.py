@@ -245,7 +245,7 @@ def _kind(cell: Cell) -> tuple[str, bool]:
 
 def show_estimate(console: Console, comparison: Comparison, executor: Executor) -> None:
     """Run each missing model briefly, and print how long the whole comparison would take."""
-    with console.status("looking for what is there already") as status:
+    with console.status("looking for existing results") as status:
 
         def show_progress(name: str, number: int, count: int, seconds: float) -> None:
             if number == 1:

@@ -54,9 +54,10 @@ def _options(context: typer.Context) -> dict[str, TyperOption]:
 def _read(path: Path, options: Mapping[str, TyperOption]) -> dict[str, Any]:
     """Read a plan's table; raises BadInput on a key that is not an option."""
     if path.suffix.lower() != ".toml":
-        raise BadInput(f"{path}: a plan ends in .toml")
+        raise BadInput(f"{path}: a plan's name must end in .toml")
     if not path.is_file():
-        raise BadInput(f"{path} is no file" if path.exists() else f"{path}: there is no such file")
+        fault = " is not a file" if path.exists() else ": there is no such file"
+        raise BadInput(f"{path}{fault}")
     try:
         table = tomllib.loads(read_bytes(path, LARGEST_PLAN).decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -64,7 +65,7 @@ def _read(path: Path, options: Mapping[str, TyperOption]) -> dict[str, Any]:
     known = [name for name in options if name not in NEVER]
     for key in table:
         if key in NEVER:
-            raise BadInput(f"{path}: --{key} is said on the command line, not in a plan")
+            raise BadInput(f"{path}: --{key} belongs on the command line, not in a plan")
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else f"; there are: {', '.join(known)}"
@@ -82,7 +83,7 @@ def _value(path: Path, key: str, value: Any, option: TyperOption, context: typer
     if isinstance(value, bool) != flag or not (flag or _is_word(value)):
         wanted = "true or false" if flag else "a text or a number"
         wanted += " or a list of them" if key in LISTS else ""
-        raise BadInput(f"{path}: {key} is {wanted}; not {describe_value(value)}")
+        raise BadInput(f"{path}: {key} must be {wanted}; not {describe_value(value)}")
     if flag:
         return value
     try:
@@ -102,14 +103,14 @@ def _settings(path: Path, key: str, value: Any) -> list[str]:
             several = each if isinstance(each, list) else [each]
             if not several or not all(_is_word(one) or isinstance(one, bool) for one in several):
                 raise BadInput(
-                    f"{path}: {key}.{one_line(name, 60)} is a text, a number, true or false, or a "
-                    f"list of these; not {describe_value(each)}"
+                    f"{path}: {key}.{one_line(name, 60)} must be a text, a number, true or false, "
+                    f"or a list of these; not {describe_value(each)}"
                 )
             words.append(f"{name}={','.join(map(_word, several))}")
         return words
     raise BadInput(
-        f"{path}: {key} is a table, such as {key} = {{ width = 64 }}, or a list of words; not "
-        f"{describe_value(value)}"
+        f"{path}: {key} must be a table, such as {key} = {{ width = 64 }}, or a list of words; "
+        f"not {describe_value(value)}"
     )
 
 

@@ -68,10 +68,10 @@ def check_free(
     command `reads` is not replaced, even with `overwrite`. `option` is the one that sets the path.
     """
     if path.suffix.lower() != suffix:
-        raise BadInput(f"the file to write ends in {suffix}; not {path.name!r}")
+        raise BadInput(f"the output file must end in {suffix}; not {path.name!r}")
     check_not_source([path], films, reads)
     if path.exists() and not path.is_file():
-        raise BadInput(f"{path} is not a file that could be replaced")
+        raise BadInput(f"{path} is not a file and cannot be replaced")
     if path.exists() and not overwrite:
         raise BadInput(f"{path} is there already; --overwrite replaces it, {option} names another")
     check_writable(path.parent, path)
@@ -105,7 +105,7 @@ def check_report_folder(path: Path, films: Iterable[FilmEntry] = ()) -> None:
     workspace, place = Workspace.here(), path.resolve()
     for taken in (workspace.runs, workspace.stores.parent, workspace.downloads):
         if place.is_relative_to(taken.resolve()):
-            raise BadInput(f"{path} lies in {taken.name}/, which has no reports; name another")
+            raise BadInput(f"{path} is in {taken.name}/, which cannot hold a report; name another")
     check_not_source(files_there(path), films, advice="move it, or name another folder")
 
 

@@ -136,8 +136,8 @@ def _run_named(workspace: Workspace, word: str) -> Run:
         raise BadInput(f"{run.name} is {run.status}; only a finished run is evaluated")
     if run.model in registry().codecs:
         raise BadInput(
-            f"{run.name} is of a film codec: `zoo compare --films all --models {run.model}` codes "
-            "and scores"
+            f"{run.name} is a run of a film codec: `zoo compare --films all --models {run.model}` "
+            "codes and scores"
         )
     return run
 
@@ -171,16 +171,16 @@ def _evaluated(
     def own_film() -> Film:
         if own_entry is None:
             raise BadInput(
-                f"{run.name} is to be evaluated on {config.film} first, and no film is called that "
-                "here: --trained-on takes a path too"
+                f"{run.name} must be evaluated on {config.film} first, but no film here is called "
+                "that: --trained-on also takes a path"
             )
         now = ingest_with_progress(console, own_entry, size, workspace, holdout)
         film = training_film(own_entry, config, workspace, now)
         if film is None:
             raise BadInput(
                 f"{own_entry.name} is not what {run.name} was trained on: its files, range, crop, "
-                "fit or rate have changed, or another share is held out; --holdout takes the share "
-                "of the training"
+                "fit or rate have changed, or another share is held out; set --holdout to the "
+                "share held out in training"
             )
         # The film may have been renamed since.
         return replace(film, name=config.film)
@@ -192,8 +192,8 @@ def _evaluated(
     film = ingest_with_progress(console, request.entry, size, workspace, holdout)
     if film.name == config.film:
         raise BadInput(
-            f"{film.name} has other frames than when {run.name} was trained; give it another name "
-            "to evaluate on it"
+            f"{film.name} does not have the frames it had when {run.name} was trained; give it "
+            "another name to evaluate on it"
         )
     # The quantisation scale comes from the film that the model was trained on.
     evaluated = (run.folder.evaluation(config.film) / LATENTS).exists()

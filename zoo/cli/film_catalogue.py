@@ -79,7 +79,7 @@ def add(
     if chosen is not None:
         catalogue.check_free(chosen)
     elif title is not None and len(paths) > 1:
-        raise BadInput("--title is of one film, and each of these files is one")
+        raise BadInput("--title applies to one film, but each of these files is a film")
     fields = {
         "title": title,
         "licence": licence,
@@ -187,9 +187,9 @@ def _chosen_name(paths: list[str], name: str | None, as_one: str | None) -> str 
     from zoo.films.source_files import is_there
 
     if name is not None and as_one is not None:
-        raise BadInput("--name is of a film in one file, --as-one of one in several; give one")
+        raise BadInput("--name is for a film in one file, --as-one for one in several; give one")
     if name is not None and len(paths) > 1:
-        raise BadInput(f"--name is of one film, not of {len(paths)}; --as-one NAME joins several")
+        raise BadInput(f"--name names one film, not {len(paths)}; --as-one NAME joins several")
     if name is not None or as_one is not None:
         return as_one or name
     first, *others = paths
@@ -198,7 +198,7 @@ def _chosen_name(paths: list[str], name: str | None, as_one: str | None) -> str 
         words = shlex.join([option, first, *(others[:2] or ["FILE"])])
         more = " ..." if len(others) > 2 else ""
         raise BadInput(
-            f"{first!r} is not a file here, and names are an option: `zoo films add {words}{more}`"
+            f"{first!r} is not a file here; to name a film, use `zoo films add {words}{more}`"
         )
     return None
 

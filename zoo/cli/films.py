@@ -74,7 +74,7 @@ def list_films(as_json: opt.JsonOption = False) -> None:
     console.print(table)
     if catalogue.hidden:
         names = ", ".join(sorted(catalogue.hidden))
-        console.print_line(f"hidden, and named as ever: {names} (`zoo films unhide NAME`)")
+        console.print_line(f"hidden, but still usable by name: {names} (`zoo films unhide NAME`)")
 
 
 @app.command("clean", cls=opt.Command)
@@ -119,9 +119,9 @@ def clean(
         return
     if not yes:
         if not sys.stdin.isatty():
-            raise BadInput("there is no terminal to ask; --yes deletes without asking")
+            raise BadInput("no terminal to ask for confirmation; --yes deletes without asking")
         if not typer.confirm(f"Delete {size} of decoded frames?"):
-            typer.echo("nothing is deleted")
+            typer.echo("nothing was deleted")
             raise typer.Exit(1)
     freed = 0
     for one in chosen:
@@ -130,7 +130,7 @@ def clean(
             freed += one.bytes
         except LockHeld as held:
             typer.echo(f"kept: {held}")
-    typer.echo(f"{scaled(freed, 'B')} are freed")
+    typer.echo(f"{scaled(freed, 'B')} freed")
 
 
 @app.command("ingest")

@@ -60,14 +60,14 @@ def pictures_in(seconds: float, fps: str) -> tuple[int, Fraction]:
 
     rate = parse_fps(fps)
     if not 0 < seconds <= MOST_SECONDS:
-        raise BadInput(f"--seconds is more than 0 and at most a day; not {seconds:g}")
+        raise BadInput(f"--seconds must be more than 0 and at most a day; not {seconds:g}")
     return max(2, round(seconds * rate)), rate
 
 
 def check_scale(scale: int) -> None:
     """Raise BadInput unless a factor is from 1 to 16."""
     if not 1 <= scale <= 16:
-        raise BadInput(f"--scale is a whole factor from 1 to 16; not {scale}")
+        raise BadInput(f"--scale must be a whole number from 1 to 16; not {scale}")
 
 
 def write_path(
@@ -162,7 +162,7 @@ def interpolate(
 
     kind = next((each for each in KINDS if each == path), None)
     if kind is None:
-        raise BadInput(f"a path is {' or '.join(KINDS)}; not {path!r}")
+        raise BadInput(f"a path must be {' or '.join(KINDS)}; not {path!r}")
     words = [begin, *(via or []), end]
     moments = [parse_time_code(word) for word in words]
     count, rate = pictures_in(seconds, fps)
@@ -240,9 +240,9 @@ def sample(
     from zoo.training.trained_models import load_model
 
     if not 1 <= count <= MOST_SAMPLES:
-        raise BadInput(f"--count is from 1 to {MOST_SAMPLES:,}; not {count}")
+        raise BadInput(f"--count must be from 1 to {MOST_SAMPLES:,}; not {count}")
     if not 0.04 <= hold <= 60:
-        raise BadInput(f"--hold is from 0.04 to 60 seconds; not {hold:g}")
+        raise BadInput(f"--hold must be from 0.04 to 60 seconds; not {hold:g}")
     check_scale(scale)
     chosen = choose_device(device)
     found, entry = find_model(Workspace.here(), model, film, trained_on=trained_on, run=run)
@@ -294,7 +294,7 @@ def walk(
 
     count, rate = pictures_in(seconds, fps)
     if not 0 < period <= MOST_SECONDS:
-        raise BadInput(f"--period is more than 0 seconds; not {period:g}")
+        raise BadInput(f"--period must be more than 0 seconds; not {period:g}")
     check_scale(scale)
     console = Console()
 

@@ -75,7 +75,7 @@ def _entry(entries: list[FilmEntry], word: str) -> FilmEntry:
     from zoo.base.errors import BadInput
 
     if len(entries) != 1:
-        raise BadInput(f"two films are matched, each named once; {word!r} is {len(entries)}")
+        raise BadInput(f"each argument must name one film; {word!r} names {len(entries)}")
     return entries[0]
 
 

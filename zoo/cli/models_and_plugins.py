@@ -217,8 +217,8 @@ def _named(word: str) -> list[type[Autoencoder]]:
     models = [registry().architecture(name) for name in names if name not in registry().codecs]
     if not models:
         raise BadInput(
-            f"{word} brings no model; `zoo plugins check {shlex.quote(word)}` looks at metrics and "
-            "others"
+            f"{word} provides no model; `zoo plugins check {shlex.quote(word)}` checks metrics and "
+            "other parts"
         )
     return models
 
@@ -362,7 +362,7 @@ def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
     elif word is None:
         loaded = [plugin for plugin in _all_plugins() if plugin.package != BUILT_IN]
         if not loaded:
-            raise BadInput("no plugin but film-zoo's own is installed; `zoo plugins` lists them")
+            raise BadInput("only film-zoo's own plugins are installed; `zoo plugins` lists them")
     else:
         loaded = [plugin for plugin in _all_plugins() if word in (plugin.name, plugin.package)]
     things = list(_things(loaded))
@@ -377,7 +377,7 @@ def _chosen(word: str | None) -> tuple[list[str], list[Thing]]:
     if not failed and not things:
         names = ", ".join(plugin.name for plugin in loaded)
         left_out = any(plugin.left_out for plugin in loaded)
-        why = f"is left out by {LIMIT}" if left_out else "brings nothing that could be checked"
+        why = f"is left out by {LIMIT}" if left_out else "provides nothing to check"
         raise BadInput(f"{names} {why}")
     return failed, things
 

@@ -247,7 +247,7 @@ def lists(app: typer.Typer) -> Callable[[ListVerb], ListVerb]:
         def verb(context: typer.Context, as_json: JsonOption = False) -> None:
             called = context.invoked_subcommand
             if called and as_json:
-                raise BadInput(f"write --json after `{context.command_path} {called}`")
+                raise BadInput(f"put --json after `{context.command_path} {called}`")
             if not called:
                 list_them(as_json)
 

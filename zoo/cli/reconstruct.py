@@ -81,13 +81,13 @@ def reconstruct(
     settings = EncoderSettings(codec, crf, speed)
     if out and out.suffix.lower() == WEBP and settings != EncoderSettings():
         raise BadInput(
-            "--codec, --crf and --encoder-preset are for an MP4; a WebP has none of them"
+            "--codec, --crf and --encoder-preset are for MP4 only; a WebP has none of them"
         )
     libswscale_name(scale_by)
     chosen_device = choose_device(device)
     first, last = (None if text is None else parse_time_code(text) for text in (begin, end))
     if first is not None and last is not None and first >= last:
-        raise BadInput(f"--from {begin} is not before --to {end}: no frame lies between")
+        raise BadInput(f"--from {begin} must be before --to {end}: there are no frames between")
     console = Console()
     workspace = Workspace.here()
     names = _models(model, models, run)
@@ -101,7 +101,7 @@ def reconstruct(
     suffix = out.suffix.lower()
     if suffix not in (".mp4", WEBP):
         raise BadInput(
-            f"a film is written as MP4 or WebP: a name ends in .mp4 or .webp; not {out.name!r}"
+            f"the output is an MP4 or a WebP: its name must end in .mp4 or .webp; not {out.name!r}"
         )
     check_free(out, suffix, overwrite, [film for each in requests for film in each.films])
     size = max((run_size(each) for each in runs), key=lambda one: one.pixels)
@@ -153,7 +153,7 @@ def _models(model: str | None, models: str | None, run: str | None) -> list[str 
     if model and models:
         raise BadInput("name one model, or several with --models; not both")
     if run and models:
-        raise BadInput("--run names one run; with --models every model's own is found")
+        raise BadInput("--run names one run, but --models finds one for each model")
     if not model and not models:
         if not run:
             raise BadInput("name a model, several with --models, or a run with --run")
@@ -237,7 +237,7 @@ def _decoder_bits(bits: int, with_decoder: bool) -> DecoderBits | None:
     from zoo.base.errors import BadInput
 
     if bits not in (32, 16, 8):
-        raise BadInput(f"a decoder has 32, 16 or 8 bits per weight; not {bits}")
+        raise BadInput(f"a decoder must have 32, 16 or 8 bits per weight; not {bits}")
     if bits != 32 and not with_decoder:
         raise BadInput(f"--decoder-bits {bits} rounds the decoder in the file: add --with-decoder")
     return cast("DecoderBits", bits) if with_decoder else None

@@ -55,7 +55,7 @@ def report(
     elif len(chosen) == 1:
         results, written = _again(chosen[0])
     else:
-        raise BadInput("several folders are merged into another: add --into FOLDER")
+        raise BadInput("several folders must be merged into another: add --into FOLDER")
     console = Console()
     page = print_report(console, results, written)
     if opened and not webbrowser.open(page.absolute().as_uri()):

@@ -152,7 +152,7 @@ def watch(
     for run in chosen:
         page = (_in_training(run) or run.folder).path / PAGE
         if not page.is_file():
-            raise BadInput(f"{run.name} is {run.status}, and has no page: it took no training step")
+            raise BadInput(f"{run.name} is {run.status} and has no page: it took no training step")
         typer.echo(page.absolute().as_uri())
         if opened and not webbrowser.open(page.absolute().as_uri()):
             raise BadInput("no browser could be opened on this machine: open that file yourself")
@@ -194,12 +194,12 @@ def remove(
     console = Console()
     if not yes:
         if not sys.stdin.isatty():
-            raise BadInput("there is no terminal to ask; --yes removes without asking")
+            raise BadInput("no terminal to ask for confirmation; --yes removes without asking")
         for run in chosen.values():
             size = scaled(sum(files_of(run).values()), "B")
             console.print(_escaped(f"{run.name} ({run.status}, {size})"), soft_wrap=True)
         if not typer.confirm(f"Remove {counted(len(chosen), 'run')}?"):
-            typer.echo("nothing is removed")
+            typer.echo("nothing was removed")
             raise typer.Exit(1)
     for run in chosen.values():
         remove_run(run, workspace)

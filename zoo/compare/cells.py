@@ -81,7 +81,7 @@ def sweep_settings(
     combinations. Raises BadInput on invalid values and on too many settings.
     """
     if not 1 <= seeds <= MOST_SEEDS:
-        raise BadInput(f"--seeds takes from 1 to {MOST_SEEDS}; not {seeds}")
+        raise BadInput(f"--seeds must be from 1 to {MOST_SEEDS}; not {seeds}")
     if settings.seed + seeds > 2**63:
         raise BadInput(f"the last of {seeds} seeds from --seed {settings.seed} on is too large")
     swept = dict(swept or {})
@@ -93,7 +93,9 @@ def sweep_settings(
         dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())
     ]
     if (count := len(numbers) * len(choices) * seeds) > MOST_SETTINGS:
-        raise BadInput(f"these are {count:,} settings of every model; {MOST_SETTINGS:,} at most")
+        raise BadInput(
+            f"that is {count:,} settings of every model; at most {MOST_SETTINGS:,} are allowed"
+        )
     return [
         replace(
             settings,

@@ -379,13 +379,13 @@ def _task_end(number: int, kind: str, content: Any) -> TaskEnd:
 def _exit_reason(code: int | None) -> str:
     """How a process ended unexpectedly."""
     if code is None or code >= 0:
-        return f"its process ended by itself with code {code}, before it was done"
+        return f"its process exited with code {code} before it was done"
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
     why = {
-        "SIGKILL": "; the system does so where memory runs out",
+        "SIGKILL": "; the system does this when memory runs out",
         "SIGSEGV": "; that is a fault in native code",
         "SIGABRT": "; native code gave up",
     }.get(name, "")

@@ -104,7 +104,7 @@ def reconstructed_frames(
         return
     run = folder.read()
     if run is None:
-        raise ZooError(f"{folder.path} holds no run any more")
+        raise ZooError(f"{folder.path} no longer holds a run")
     model = load_model(folder, run.config, device)
     path = folder.evaluation(film.name) / LATENTS
     latents = latents_file.load_latents(path, film.fingerprint, device)

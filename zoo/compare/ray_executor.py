@@ -143,7 +143,7 @@ class RayExecutor:
             what = {
                 "WorkerCrashedError": "its process died",
                 "NodeDiedError": "its machine was lost",
-            }.get(type(error).__name__, f"Ray gave it up ({type(error).__name__})")
+            }.get(type(error).__name__, f"Ray gave up on it ({type(error).__name__})")
             return TaskEnd(number, lost=f"{what}, {RETRIES + 1} times")
         if isinstance(result, str) and result == _INTERRUPTED:
             return TaskEnd(number, interrupted=True)

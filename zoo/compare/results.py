@@ -276,8 +276,8 @@ def check_results_size(films: int, cells: Sequence[Cell], metrics: int) -> None:
     taken += (len(cells) - own) * (_FOREIGN + _FOREIGN_OF_A_METRIC * metrics)
     if taken > Results.largest:
         raise BadInput(
-            f"the results of {len(cells):,} cells would take about {taken >> 20:,} MiB, and "
-            f"{Results.largest >> 20} MiB are read: compare fewer films at once, or with --own"
+            f"the results of {len(cells):,} cells would take about {taken >> 20:,} MiB; at most "
+            f"{Results.largest >> 20} MiB can be read: compare fewer films at once, or with --own"
         )
 
 
@@ -347,7 +347,7 @@ def _other_settings(earlier: Results, films: set[str], settings: Settings) -> st
         ("batch", earlier.batch, settings.batch),
     ):
         if there != wanted:
-            return f"its {name} is {one_line(str(there), 60)}, and not {wanted}"
+            return f"its {name} is {one_line(str(there), 60)}, not {wanted}"
     return None
 
 
@@ -358,7 +358,7 @@ def _difference(
     for film in earlier.films:
         now = here[film.name]
         if (film.fingerprint, film.size) != (now.fingerprint, str(now.size)):
-            return f"{one_line(film.name, 60)} has other frames, another size or split there"
+            return f"{one_line(film.name, 60)} has different frames, size or split there"
     measured = [metric.name for metric in earlier.metrics if metric.unavailable is None]
     if gone := [name for name in measured if name not in metrics]:
         return f"it measured {_listed(gone)}"

@@ -63,7 +63,7 @@ class _Manifest(pydantic.BaseModel):
         for name in files:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts:
-                raise ValueError(f"{name!r} leads out of the run's folder")
+                raise ValueError(f"{name!r} points outside the run's folder")
         return files
 
 
@@ -368,7 +368,7 @@ class RunStore:
             return
         self._files.makedirs(str(PurePosixPath(blob).parent), exist_ok=True)
         if path.is_symlink():
-            raise BadInput(f"{path} is a link, and a copy is sent of files alone: copy it there")
+            raise BadInput(f"{path} is a link, but only files can be sent: replace it with a copy")
         with path.open("rb") as read, self._files.open(blob, "wb") as written:
             shutil.copyfileobj(read, written, BLOCK)
 

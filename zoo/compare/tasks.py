@@ -146,7 +146,7 @@ class FilmReference:
         film = _opened(entry, self.size, workspace, self.holdout)
         if film.fingerprint != self.fingerprint:
             raise ZooError(
-                f"{film.name} has other frames or another split on this machine; its files differ"
+                f"{film.name} has a different split or frames on this machine; its files differ"
             )
         return film
 

@@ -40,7 +40,7 @@ from zoo.films.source_files import is_present
 def files_are_there(entry: FilmEntry) -> None:
     """Every file of the film exists, and its path is absolute."""
     for path in entry.files:
-        expect(path.is_absolute(), f"{path} depends on the folder that one is in: name it whole")
+        expect(path.is_absolute(), f"{path} is a relative path: make it absolute")
         expect(is_present(path), f"{path} is not there")
 
 

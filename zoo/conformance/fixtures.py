@@ -166,7 +166,7 @@ def take_step(model: Autoencoder, frames: Tensor | Batch, number: int = 0) -> Lo
         losses = model.losses(batch, Step(halfway, number, generator))
     if not isinstance(losses, Mapping):
         raise ValueError(
-            f"losses gave {describe_value(losses)}; it gives a zoo.Loss for each player"
+            f"losses gave {describe_value(losses)}; it must give a zoo.Loss for each player"
         )
     return losses
 

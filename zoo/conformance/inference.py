@@ -285,7 +285,7 @@ def draws_from_its_prior(subject: Subject) -> None:
         return
     spec, due = latent_spec(model), (count, *latent_spec(model).shape)
     given = tuple(latents[0].shape) if isinstance(latents[0], Tensor) else type(latents[0]).__name__
-    expect(given == due, f"of {count} latents sample_prior gave {given}; as declared it is {due}")
+    expect(given == due, f"for {count} latents sample_prior gave {given}; {due} is declared")
     numbers = latents[0].float()
     expect(numbers.isfinite().all(), "sample_prior gave latents that are not finite")
     if spec.codes is not None:
@@ -339,7 +339,8 @@ def codes_latents_without_loss(subject: Subject) -> None:
         stream = model.compress(levels.clone(), values)
         if stream is None:
             continue
-        expect(isinstance(stream, bytes), f"compress gave {describe_value(stream)}; it gives bytes")
+        kind = describe_value(stream)
+        expect(isinstance(stream, bytes), f"compress gave {kind}; it must give bytes")
         again = fresh.decompress(stream, len(levels), values)
         expect(
             again.shape == levels.shape and torch.equal(again.long(), levels),

@@ -227,7 +227,7 @@ def examine_one(thing: Thing, name: str) -> Finding:
             # General errors, for instance in __init__, occur first in this check.
             fault = ITS_OWN_ERROR
         if reason is None and (cause := _broken_root(thing, kind, name)):
-            why = f"{problem}; a consequence of {cause!r}, which is to be mended first"
+            why = f"{problem}; a consequence of {cause!r}, which must be fixed first"
             return Finding(name, promise, "follows", why)
     else:
         if reason is None:

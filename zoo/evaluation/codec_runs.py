@@ -203,13 +203,13 @@ def check_coded_film(codec: type[FilmCodec], coded: object) -> CodedFilm:
     """Check that a codec returned a valid CodedFilm; raises ZooError if not."""
     if not isinstance(coded, CodedFilm):
         raise ZooError(
-            f"{codec.name}: code returned {describe_value(coded)}; it is to be a zoo.CodedFilm"
+            f"{codec.name}: code returned {describe_value(coded)}; it must be a zoo.CodedFilm"
         )
     for field_name, kind in (("stream", bytes), ("note", str)):
         if not isinstance(value := getattr(coded, field_name), kind):
             raise ZooError(
                 f"{codec.name}: the {field_name} of its zoo.CodedFilm is {describe_value(value)}; "
-                f"it is to be {kind.__name__}"
+                f"it must be {kind.__name__}"
             )
     if not coded.stream:
         raise ZooError(f"{codec.name}: the stream is empty")

@@ -56,7 +56,7 @@ def coded_bytes(model: Autoencoder, latents: Latents) -> float:
     if coded is None:
         return latents.bytes_per_frame
     if not isinstance(coded, bytes):
-        raise BadInput(f"{model.name}: compress gave {describe_value(coded)}; it gives bytes")
+        raise BadInput(f"{model.name}: compress gave {describe_value(coded)}; it must give bytes")
     return len(coded) / max(1, latents.frames)
 
 
@@ -94,8 +94,8 @@ def check_latents(model: Autoencoder, latent: Tensor, samples: int) -> Tensor:
     given = tuple(latent.shape) if isinstance(latent, Tensor) else type(latent).__name__
     if given != (samples, *spec.shape):
         raise BadInput(
-            f"{model.name}: of {samples} samples encode gave {given}; with the shape that its "
-            f"latent_spec declares it is {(samples, *spec.shape)}"
+            f"{model.name}: for {samples} samples encode gave {given}; by the shape that its "
+            f"latent_spec declares it must be {(samples, *spec.shape)}"
         )
     numbers = latent.float().flatten(1)
     if not numbers.isfinite().all():
@@ -170,7 +170,7 @@ def checked_decode(model: Autoencoder, latents: Tensor) -> Tensor:
     given = tuple(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__
     if given != expected:
         raise BadInput(
-            f"{model.name}: decode gave {given}; of {len(latents)} latents it is {expected}"
+            f"{model.name}: decode gave {given}; for {len(latents)} latents it must be {expected}"
         )
     return frames
 

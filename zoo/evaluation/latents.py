@@ -70,7 +70,7 @@ class Quantiser:
     def of_codes(cls, codes: int, numbers: int, device: torch.device | None = None) -> Quantiser:
         """An exact quantiser for latents of `numbers` codes each, from 0 to `codes` - 1."""
         if not 1 <= codes <= MOST_CODES:
-            raise ValueError(f"a latent has from 1 to {MOST_CODES:,} codes; not {codes}")
+            raise ValueError(f"a latent must have from 1 to {MOST_CODES:,} codes; not {codes}")
         zeros = torch.zeros(numbers, device=device)
         return cls(zeros, zeros + 1, code_bits(codes), codes)
 
@@ -78,7 +78,7 @@ class Quantiser:
     def spanning(cls, numbers: Tensor, bits: int = BITS) -> Quantiser:
         """Fit a quantiser to real latents (N, L): 2**bits levels from the lowest to the highest."""
         if not 1 <= bits <= 8:
-            raise ValueError(f"latents have from 1 to 8 bits per number; not {bits}")
+            raise ValueError(f"latents must have from 1 to 8 bits per number; not {bits}")
         if not numbers.numel():
             empty = numbers.new_zeros(numbers.shape[1])
             return cls(empty, empty, bits)
@@ -287,7 +287,7 @@ def parse_bits_metadata(metadata: Mapping[str, str]) -> tuple[int, int | None]:
     bits = int(metadata["bits"][:9])
     codes = int(metadata["codes"][:9]) if "codes" in metadata else None
     if codes is None and not 1 <= bits <= BITS:
-        raise ValueError(f"numbers have from 1 to {BITS} bits")
+        raise ValueError(f"numbers must have from 1 to {BITS} bits")
     if codes is not None and not (1 <= codes <= MOST_CODES and bits == code_bits(codes)):
         raise ValueError("its codes do not fit its bits")
     return bits, codes

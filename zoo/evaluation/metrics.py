@@ -145,12 +145,13 @@ def _check_values(metric: Metric, values: object, expected: tuple[int, ...]) -> 
     if not isinstance(values, Tensor):
         raise ValueError(
             f"the metric {metric.name} gave {describe_value(values)}; "
-            f"it gives a tensor of shape {expected}"
+            f"it must give a tensor of shape {expected}"
         )
     if tuple(values.shape) != expected or not values.is_floating_point():
         shown = f"{values.dtype} {tuple(values.shape)}".removeprefix("torch.")
         raise ValueError(
-            f"the metric {metric.name} gave a tensor {shown}; it gives floats of shape {expected}"
+            f"the metric {metric.name} gave a tensor {shown}; "
+            f"it must give floats of shape {expected}"
         )
 
 

@@ -120,7 +120,7 @@ def read_tables(path: Path) -> dict[str, Mapping[str, Any]]:
     for name, table in found.items():
         if not isinstance(table, dict):
             raise BadInput(
-                f"{path.name}: {one_line(name, 40)!r} is outside a film; films are tables [NAME]"
+                f"{path.name}: {one_line(name, 40)!r} is outside any film; a film is a table [NAME]"
             )
     return found
 
@@ -137,7 +137,7 @@ def entries_of(
         shown, normalised = one_line(name, 40), normalised_name(name)
         where = f"{workspace.catalogue.name}, film {shown!r}"
         if not isinstance(table.get("hidden", True), bool):
-            raise BadInput(f"{where}: hidden is true or false")
+            raise BadInput(f"{where}: hidden must be true or false")
         if set(table) == {"hidden"}:
             continue
         if normalised in own:
@@ -159,8 +159,8 @@ def write_document(path: Path, document: tomlkit.TOMLDocument) -> None:
     content = document.as_string().encode()
     if len(content) > LARGEST_CATALOGUE:
         raise BadInput(
-            f"{path.name} would take {len(content):,} bytes, and {LARGEST_CATALOGUE:,} are read: "
-            "join the files of a film into fewer, or give films shorter paths"
+            f"{path.name} would have {len(content):,} bytes, over the limit of "
+            f"{LARGEST_CATALOGUE:,}: join the files of a film into fewer, or shorten their paths"
         )
     with atomic_write(path, keep_mode=True) as temporary:
         temporary.write_bytes(content)
@@ -175,14 +175,16 @@ def checked_entry(name: str, table: Mapping[str, Any], workspace: Workspace) -> 
     files = table.get("files")
     files = [files] if isinstance(files, str) else files
     if not isinstance(files, list) or not files or not all(isinstance(f, str) for f in files):
-        raise BadInput("files is one file name or a list of them")
+        raise BadInput("files must be a file name or a list of file names")
     for file in files:
         refuse_url(file)
     text = {}
     for key in ("title", "licence", "notes", "crop", "fit"):
         value = table.get(key)
         if value is not None and not isinstance(value, str):
-            raise BadInput(f"{key} is text in quotation marks; not {one_line(repr(value), 40)}")
+            raise BadInput(
+                f"{key} must be text in quotation marks; not {one_line(repr(value), 40)}"
+            )
         text[key] = None if value is None else str(value)
     return FilmEntry(
         name=name,
@@ -254,7 +256,7 @@ class Catalogue:
             shown = [entry for name, entry in films.items() if name not in self.hidden]
             if not shown:
                 raise BadInput(
-                    f"{word!r} is not a film here: `zoo films add PATH` adds one"
+                    f"{word!r} matches no film here: `zoo films add PATH` adds one"
                     f"{self.workspace.is_above}"
                 )
             return shown
@@ -264,7 +266,7 @@ class Catalogue:
             entry = self.film(word) if named or not looks_like_path(word) else _entry_of_path(word)
             chosen[entry.name] = entry
         if not chosen:
-            raise BadInput(f"no film is named; there are: {', '.join(self.entries)}")
+            raise BadInput(f"name at least one film; there are: {', '.join(self.entries)}")
         return list(chosen.values())
 
     def _words(self, text: str) -> Iterator[str]:
@@ -288,13 +290,13 @@ class Catalogue:
             what = "every film" if name == ALL else "the films of films.toml"
             raise BadInput(f"{name!r} means {what}; choose another name")
         if name in self.from_plugins:
-            raise BadInput(f"a plugin brings a film called {name}; choose another name")
+            raise BadInput(f"a plugin already provides a film called {name}; choose another name")
         # On file systems that ignore case, names that differ in case alone are one folder.
         for rival in self.entries:
             if rival.casefold() == name.casefold():
                 raise BadInput(
-                    f"there is a film called {rival}; `zoo films remove {rival}` first, or choose "
-                    "another name"
+                    f"there is already a film called {rival}: run `zoo films remove {rival}` "
+                    "first, or choose another name"
                 )
 
     def add(self, name: str, paths: Sequence[str | Path], **fields: Any) -> FilmEntry:
@@ -345,8 +347,8 @@ class Catalogue:
                     added.append((there, False))
                 else:
                     raise BadInput(
-                        f"{one_line(entry.files[0].name)} is the film {there.name} already, "
-                        f"with other settings: change them in {self.workspace.catalogue.name}"
+                        f"{one_line(entry.files[0].name)} is already the film {there.name}, "
+                        f"with different settings: change them in {self.workspace.catalogue.name}"
                     )
         return added
 
@@ -362,8 +364,8 @@ class Catalogue:
         entry = self.film(name)
         if entry.name not in self.own:
             raise BadInput(
-                f"{entry.name} comes with a plugin and stays; `zoo films hide {entry.name}` leaves "
-                "it out of lists and of `all`"
+                f"{entry.name} comes with a plugin and cannot be removed; `zoo films hide "
+                f"{entry.name}` leaves it out of lists and of `all`"
             )
         with self._editing() as document:
             entry = self.film(entry.name)

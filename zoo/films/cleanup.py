@@ -54,7 +54,7 @@ def find_stored_frames(catalogue: Catalogue, films: Collection[str] = ()) -> lis
         confined(root / name, root)
         if name not in there:
             kept = ", ".join(there) or "none"
-            raise BadInput(f"no frames of a film {name!r} are kept here; there are: {kept}")
+            raise BadInput(f"no frames of a film {name!r} are stored here; stored: {kept}")
     return [one for name in films or there for one in _stored_frames(root / name, catalogue)]
 
 
@@ -116,7 +116,7 @@ def _left_by_earlier_versions(place: Path) -> list[Path]:
 def _why_unneeded(store: FrameStore, catalogue: Catalogue) -> str | None:
     entry: FilmEntry | None = catalogue.entries.get(store.folder.parent.name)
     if entry is None:
-        return "no film of the catalogue has this name"
+        return "no film in the catalogue has this name"
     try:
         place = locate_store(entry, store.size, catalogue.workspace)
     except BadInput:

@@ -281,7 +281,7 @@ def decode_frames(source: VideoFile, damage: Damage, sought: bool = False) -> It
                 if leading:
                     what = "1 frame" if leading == 1 else f"{leading:,} frames"
                     name = one_line(source.path.name)
-                    damage.notes.append(f"{name}: {what} before its first key frame are lost")
+                    damage.notes.append(f"{name}: lost {what} before its first key frame")
                 leading = None
         try:
             frames = packet.decode()
@@ -305,7 +305,7 @@ def decode_frames(source: VideoFile, damage: Damage, sought: bool = False) -> It
                     raise different_sizes(*picture, name, size)
             yield geometry.apply(frame)
     if packets.given_up:
-        damage.notes.append(f"{one_line(source.path.name)} cannot be read to its end")
+        damage.notes.append(f"{one_line(source.path.name)} cannot be read to the end")
 
 
 @dataclass
@@ -419,7 +419,7 @@ class FilmDecoder:
         stated = source.video_duration
         if stated is not None and end < stated - max(_EARLY_SECONDS, float(2 / source.rate)):
             name, of = one_line(source.path.name), format_time_code(stated)
-            self.damage.notes.append(f"{name} ends at {format_time_code(end)} of {of}")
+            self.damage.notes.append(f"{name} ends early, at {format_time_code(end)} of {of}")
 
     def _from_start(self, source: VideoFile, starts: float) -> Iterator[VideoFrame]:
         """Yield a file's frames, from shortly before the first one needed."""

@@ -65,13 +65,13 @@ def _names(url: str, folder: Path) -> tuple[str, Path]:
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError as error:
-        raise BadInput(f"{one_line(url, 100)} is not an address: {error}") from None
+        raise BadInput(f"{one_line(url, 100)} is not a valid URL: {error}") from None
     path = Path(urllib.parse.unquote(parts.path))
     shown = one_line(url, 100)
     if parts.scheme.lower() not in _SCHEMES:
-        raise BadInput(f"{shown} is a stream, which has no frames that stay: {_RECORD}")
+        raise BadInput(f"{shown} is a stream, not a file to download: {_RECORD}")
     if path.suffix.lower() in PLAYLISTS:
-        raise BadInput(f"{shown} is a playlist, whose addresses are not opened: {_RECORD}")
+        raise BadInput(f"{shown} is a playlist, whose URLs are not opened: {_RECORD}")
     ending = path.suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", path.suffix) else ""
     digits = hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:NAME_DIGITS]
     return path.stem, folder / f"{name_from_stem(path.stem)}-{digits}{ending.lower()}"
@@ -84,20 +84,20 @@ def _blocks(url: str, shown: str, folder: Path, progress: Progress) -> Generator
     def look_at(header: Message) -> None:
         nonlocal total
         if header.get_content_type() in _PAGES and "Content-Type" in header:
-            raise BadInput(f"{shown} is a web page and no video; name the video's own address")
+            raise BadInput(f"{shown} is a web page, not a video; give the URL of the video itself")
         length = header.get("Content-Length", "")
         total = int(length) if length.isdecimal() else None
         free = shutil.disk_usage(folder).free
         if total is not None and total > free:
             raise BadInput(
-                f"{shown} has {scaled(total, 'B')}, and {scaled(free, 'B')} are free in {folder}"
+                f"{shown} takes {scaled(total, 'B')}, but {scaled(free, 'B')} are free in {folder}"
             )
 
     came = 0
     try:
         for block in read_blocks(url, on_answer=look_at):
             if not came and block.lstrip(b"\xef\xbb\xbf").startswith(b"#EXTM3U"):
-                raise BadInput(f"{shown} is a playlist, whose addresses are not opened: {_RECORD}")
+                raise BadInput(f"{shown} is a playlist, whose URLs are not opened: {_RECORD}")
             came += len(block)
             progress(came, total)
             yield block

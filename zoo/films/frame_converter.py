@@ -94,8 +94,8 @@ class FrameConverter:
         )
         if min(frame.width, frame.height) < 2:
             raise BadInput(
-                f"{self.name}: frames of {frame.width}x{frame.height} are too small; a film has 2 "
-                "pixels or more in width and height"
+                f"{self.name}: frames of {frame.width}x{frame.height} are too small; a film must "
+                "be at least 2 pixels wide and high"
             )
         if layout != self._layout:
             yield from self.flush()
@@ -141,8 +141,8 @@ class FrameConverter:
                 return
             if (frame.width, frame.height) != self.size:
                 raise ZooError(
-                    f"{self.name}: a finished frame has {frame.width}x{frame.height} where "
-                    f"{self.size} was asked for; please report it, with what `zoo films info` says"
+                    f"{self.name}: a converted frame is {frame.width}x{frame.height}, not "
+                    f"{self.size}; please report this with the output of `zoo films info`"
                 )
             assert frame.pts is not None
             self._given += 1
@@ -172,7 +172,7 @@ class FrameConverter:
             )
             reason = error.strerror if isinstance(error, av.error.FFmpegError) else error
             raise BadInput(
-                f"{self.name}: frames of the kind {what} cannot be converted to RGB: {reason}; "
+                f"{self.name}: frames in the format {what} cannot be converted to RGB: {reason}; "
                 "convert the film to yuv420p with BT.709 colours first"
             ) from None
 
@@ -182,8 +182,8 @@ class FrameConverter:
         colour = layout.colour
         if colour.wide and not _SCALES_WIDE:
             raise BadInput(
-                f"{self.name}: {colour.hdr or 'wide-gamut'} film needs a PyAV with FFmpeg 8 or "
-                f"later to be tone-mapped, and this has {av.ffmpeg_version_info}: "
+                f"{self.name}: {colour.hdr or 'wide-gamut'} film needs PyAV with FFmpeg 8 or "
+                f"later for tone mapping, but this one has {av.ffmpeg_version_info}: "
                 f"{package_command('--upgrade av')}"
             )
         matrix = colour.matrix_for(layout.width, layout.height)

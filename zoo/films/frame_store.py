@@ -214,7 +214,7 @@ class Manifest(_ManifestModel):
         if any(not 0 <= start < stop <= self.frames for start, stop in runs):
             raise ValueError("it holds out frames that it does not have")
         if self.fps <= 0:
-            raise ValueError("it has no frames per second")
+            raise ValueError("its frame rate must be more than 0")
         return self
 
 
@@ -335,7 +335,7 @@ def exclusive_use(folder: Path) -> Iterator[None]:
         frames = folder / FRAMES
         held = try_exclusive(frames) if frames.exists() else None
         if frames.exists() and held is None:
-            raise LockHeld(f"{what} is in use by another process; wait for it, or stop that first")
+            raise LockHeld(f"{what} is in use by another process; wait for it, or stop it first")
         try:
             yield
         finally:

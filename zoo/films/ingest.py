@@ -92,7 +92,7 @@ def open_film(
                 _make_store(entry, location, progress, hwaccel, threads, known)
                 store = FrameStore.find(location.folder)
     if store is None:
-        raise ZooError(f"the frames in {location.folder} went while they were made; try again")
+        raise ZooError(f"the frames in {location.folder} vanished while being made; try again")
     return _film(entry, store, holdout, progress)
 
 
@@ -162,7 +162,7 @@ def _report_space(
     frames = frames_in_words(probes, known)
     if not frames:
         silent = all(probe.part.duration is None for probe in probes)
-        why = "its files do not say how long they are" if silent else "nothing is in its range"
+        why = "its files do not say how long they are" if silent else "its range has no frames"
         reporter.message(f"{entry.name}: {why}")
         return
     store = expected * settings.size.pixels * 3
@@ -173,7 +173,7 @@ def _report_space(
         # This is only an estimate, so the ingest goes on.
         reporter.message(
             f"{entry.name} may not fit: {_bytes(free)} are free in the workspace. If the disk "
-            "fills up nothing is kept; make room or choose a smaller --size"
+            "fills up, nothing is kept; make room or choose a smaller --size"
         )
 
 

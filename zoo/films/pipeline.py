@@ -99,7 +99,7 @@ def repeat_if_bars_change(
     wrong = [probe for probe in probes if probe.bars_are_wrong()]
     if not wrong:
         return result
-    reporter.message(f"{wrong[0].part.file}: the whole film shows other bars; beginning again")
+    reporter.message(f"{wrong[0].part.file}: the whole film has different bars; starting again")
     for probe in probes:
         if probe.searched:
             probe.part.bars = probe.finder.bars()
@@ -212,9 +212,9 @@ def _pixels(frame: VideoFrame) -> Pixels:
 
 def _too_short(entry: FilmEntry, settings: IngestSettings, frames: int) -> str:
     if settings.start is not None or settings.stop is not None:
-        return f"between its from and to, {entry.name} has fewer than two frames"
+        return f"{entry.name} has fewer than two frames between its from and to"
     if frames:
-        return f"{entry.files[0].name} holds a single picture; a film has two frames or more"
+        return f"{entry.files[0].name} has a single picture; a film needs at least two frames"
     return f"no frame of {entry.files[0].name} can be decoded"
 
 

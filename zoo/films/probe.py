@@ -109,7 +109,7 @@ def sound_tracks(path: Path) -> list[str]:
 def _track(stream: AudioStream) -> str:
     context: AudioCodecContext | None = stream.codec_context
     if context is None:  # without a decoder for it
-        return "a codec that is not known here"
+        return "an unknown codec"
     rate = f"{context.sample_rate:,} Hz" if context.sample_rate else ""
     stated = (stream.metadata.get(key, "") for key in ("language", "title"))
     words = (context.name, context.layout.name, rate, *stated)
@@ -258,21 +258,21 @@ def _notes(source: VideoFile, frame: VideoFrame) -> Iterator[str]:
     colour, turn = Colour.of(frame), Rotation.of(frame)
     if turn.stated is not None:
         yield (
-            f"its header turns the picture by {turn.stated:.1f} degrees clockwise; it is turned "
-            f"by {turn.degrees}, the nearest quarter turn"
+            f"its header rotates the picture by {turn.stated:.1f} degrees clockwise; it is "
+            f"rotated by {turn.degrees}, the nearest quarter turn"
         )
     if source.stream.metadata.get("alpha_mode") == "1" and not has_alpha(frame.format):
         yield (
-            "it has transparency, which FFmpeg's decoder leaves out; what is transparent shows "
-            "the colour that lies there"
+            "it has transparency, which FFmpeg's decoder ignores; transparent areas show the "
+            "colour stored there"
         )
     if colour.logarithmic:
         yield (
-            f"its brightness is logarithmic ({colour.transfer}) and shown as it is coded; for "
-            "other looks apply a lookup table (LUT) to the film first"
+            f"its brightness is logarithmic ({colour.transfer}) and shown as stored; for another "
+            "look, apply a lookup table (LUT) to the film first"
         )
     # The first field is the kind; 0 means an ordinary picture.
     if any((side_data(frame, "STEREO3D") or b"")[:4]):
-        yield "it is stereoscopic; both eyes are shown as they lie in the frame"
+        yield "it is stereoscopic; both eyes are shown as stored in the frame"
     if side_data(frame, "SPHERICAL") is not None:
-        yield "it is spherical (360 degrees) and shown flat, as it is coded"
+        yield "it is spherical (360 degrees) and shown flat, as stored"

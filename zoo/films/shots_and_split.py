@@ -141,7 +141,7 @@ class Split:
 def check_holdout(holdout: float) -> float:
     """Return the share to hold out if it is from 0 to 0.5; raise BadInput if not."""
     if not 0 <= holdout <= LARGEST_HOLDOUT:
-        raise BadInput(f"the share of frames to hold out is from 0 to 0.5; not {holdout:g}")
+        raise BadInput(f"the share of frames to hold out must be from 0 to 0.5; not {holdout:g}")
     return holdout
 
 

@@ -97,8 +97,8 @@ def refuse_url(word: str) -> None:
     """Raise BadInput if a word is a URL such as https://..., saying what to do instead."""
     if is_url(word):
         raise BadInput(
-            f"{one_line(word, 100)} is an address: `zoo films add URL` downloads the film, which "
-            "then has a name"
+            f"{one_line(word, 100)} is a URL: `zoo films add URL` downloads the film and gives it "
+            "a name"
         )
 
 
@@ -210,9 +210,9 @@ class PictureSequence:
         odd = next((digits for digits in found if digits != f"{int(digits):0{width}d}"), None)
         if odd is not None:
             name = one_line(f"{before}{odd}{after}")
-            raise BadInput(f"{shown}: {name} is numbered in another way than others; {_AS_ONE}")
+            raise BadInput(f"{shown}: {name} is numbered differently from others; {_AS_ONE}")
         if len(found) == 1:
-            raise BadInput(f"{shown} has a single picture; a film has two frames or more")
+            raise BadInput(f"{shown} has a single picture; a film needs at least two frames")
         numbers = {int(digits) for digits in found}
         first, last = min(numbers), max(numbers)
         missing = next((n for n in range(first, last) if n not in numbers), None)
@@ -266,7 +266,7 @@ class PictureSequence:
 def different_sizes(name: str, size: tuple[int, int], other: str, its: tuple[int, int]) -> BadInput:
     """Make the error for two pictures of one film that have different sizes."""
     return BadInput(
-        f"pictures of one film have one size: {one_line(name)} is {size[0]}x{size[1]}, "
+        f"pictures of a film must all have one size: {one_line(name)} is {size[0]}x{size[1]}, "
         f"{one_line(other)} is {its[0]}x{its[1]}"
     )
 
@@ -432,7 +432,7 @@ def read_playlist(path: Path) -> tuple[Path, ...]:
             continue
         if is_url(line):
             raise BadInput(
-                f"{where} is an address, and those in playlists are not opened: {one_line(line)}"
+                f"{where} is a URL, and URLs in playlists are not opened: {one_line(line)}"
             )
         if Path(line).suffix.lower() in PLAYLISTS:
             raise BadInput(f"{where} is another playlist: {one_line(line)}; add that instead")
@@ -443,7 +443,7 @@ def read_playlist(path: Path) -> tuple[Path, ...]:
             raise BadInput(f"{where}: {error}") from None
         files.append(file)
         if len(files) > MOST_PARTS:
-            raise BadInput(f"{where}: a playlist of more than {MOST_PARTS:,} files is not read")
+            raise BadInput(f"{where}: a playlist may name at most {MOST_PARTS:,} files")
     if not files:
         raise BadInput(f"{one_line(path.name)} names no files")
     return tuple(files)

@@ -353,19 +353,19 @@ def _open_pictures(
 def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoStream:
     names = set(container.format.name.split(","))
     if names & _NOT_FILMS:
-        raise BadInput(f"{path.name} is not a video but a file of the kind {container.format.name}")
+        raise BadInput(f"{path.name} is not a video; its format is {container.format.name}")
     pictures = [s for s in container.streams.video if _is_picture(s)]
     films = [s for s in container.streams.video if not _is_picture(s)]
     if not films:
         if pictures:
-            raise BadInput(f"{path.name} has a cover picture but no film")
+            raise BadInput(f"{path.name} has a cover picture but no video")
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
         joins = (
-            "; if it was cut from a longer recording, join it to the file before it, as by `cat`"
+            "; if it was cut from a longer recording, join it to the file before it, as with `cat`"
             if names & (_CUT_WITH_CLOCK | _CUT_WITHOUT_CLOCK)
             else ""
         )
-        raise BadInput(f"{path.name} has no film; it holds: {kinds}{joins}")
+        raise BadInput(f"{path.name} has no video; it contains: {kinds}{joins}")
     films = [s for s in films if s.codec_context is not None] or films
     # As players do: the default stream; of several the one with the largest frames.
     stream = max(
@@ -373,13 +373,13 @@ def _film_stream(path: Path, container: InputContainer, threads: int) -> VideoSt
         key=lambda s: (bool(s.disposition & Disposition.default), _pixels(s), -s.index),
     )
     if stream.codec_context is None:
-        raise BadInput(f"{path.name}: there is no decoder here for its video")
+        raise BadInput(f"{path.name}: this FFmpeg has no decoder for its video")
     stream.codec_context.thread_count = threads
     stream.codec_context.thread_type = "AUTO"
     if _pixels(stream) > MOST_PIXELS:
         raise BadInput(
             f"the frames of {path.name} are {stream.codec_context.width}x"
-            f"{stream.codec_context.height}; {MOST_PIXELS:,} pixels are the most that are read"
+            f"{stream.codec_context.height}; the limit is {MOST_PIXELS:,} pixels"
         )
     # Refuses frames that are larger than the file's header says.
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}

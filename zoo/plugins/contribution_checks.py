@@ -74,7 +74,7 @@ def _declared_contract(tree: ast.Module) -> int | None:
                 pass
             case ast.Constant(value=int(number)):
                 return number
-        refuse(f"{CONTRACT} is a plain number, such as {hookspecs.CONTRACT_VERSION}")
+        refuse(f"{CONTRACT} must be a plain number, such as {hookspecs.CONTRACT_VERSION}")
     return None
 
 
@@ -176,7 +176,7 @@ def _check_fields(thing: type, fields: Mapping[str, tuple[str, Callable[[Any], b
     for name, (wanted, fits) in fields.items():
         value = getattr(thing, name)
         if not fits(value):
-            refuse(f"{thing.__name__}.{name} is {describe_value(value)}; it is to be {wanted}")
+            refuse(f"{thing.__name__}.{name} is {describe_value(value)}; it must be {wanted}")
 
 
 def _check_options(thing: Any, base: type[pydantic.BaseModel]) -> None:
@@ -184,7 +184,7 @@ def _check_options(thing: Any, base: type[pydantic.BaseModel]) -> None:
     if not (isinstance(options, type) and issubclass(options, base)):
         refuse(
             f"{thing.name}: its Options are {describe_value(options)}, "
-            f"no subclass of zoo.{base.__name__}"
+            f"not a subclass of zoo.{base.__name__}"
         )
     # `bytes_per_frame` is recorded with a codec's options, so no option may have that name.
     if "bytes_per_frame" in options.model_fields:
@@ -215,4 +215,4 @@ def is_codec(thing: Any) -> bool:
 
 def _check_no_word(name: str) -> None:
     if name in ("all", "default"):
-        refuse(f"{name!r} means several at once; nothing can be called that")
+        refuse(f"{name!r} stands for several at once and cannot be a name")

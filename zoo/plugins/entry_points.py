@@ -194,11 +194,11 @@ def plugin_file(word: str, said_by: str = "") -> Path:
     # Without `..`, so that a file is one plugin however it is written; links are not resolved.
     path = Path(os.path.normpath(Path(word).expanduser().absolute()))
     if path.is_dir():
-        raise BadInput(f"{said_by}{word} is a folder; name the files of Python in it")
+        raise BadInput(f"{said_by}{word} is a folder; name the Python files in it")
     if not path.is_file():
         raise BadInput(f"{said_by}no such file: {word}")
     if path.suffix != ".py":
-        raise BadInput(f"{said_by}{word}: a plugin's file ends in .py")
+        raise BadInput(f"{said_by}{word}: a plugin's file must end in .py")
     return path
 
 
@@ -314,7 +314,7 @@ def _hooks(group: str, point: Point) -> dict[str, Callable[[], list[Any]]]:
             if hook in contributions
         }
     if not hooks:
-        refuse("it fills no hook: no function in it is marked with @zoo.hookimpl")
+        refuse("it implements no hook: no function in it is marked with @zoo.hookimpl")
     for other, theirs in hookspecs.GROUPS.items():
         for hook in set(hooks) & set(theirs):
             if other != group and not isinstance(point, PluginFile):

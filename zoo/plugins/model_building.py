@@ -54,11 +54,11 @@ def build(
 
 def instantiate(architecture: type[Autoencoder], size: FrameSize, options: Options) -> Autoencoder:
     """Make an instance; raises BadInput naming the architecture if its constructor fails."""
-    name, begin = architecture.name, "it begins with super().__init__(size, options)"
+    name, begin = architecture.name, "it must begin with super().__init__(size, options)"
     try:
         inspect.signature(architecture).bind(size, options)
     except TypeError as error:
-        raise BadInput(f"{name}: __init__ is given the size and the options: {error}") from None
+        raise BadInput(f"{name}: __init__ must take the size and the options: {error}") from None
     try:
         model = architecture(size, options)
     except (ValueError, pydantic.ValidationError) as error:
@@ -70,7 +70,7 @@ def instantiate(architecture: type[Autoencoder], size: FrameSize, options: Optio
         raise BadInput(f"{name}: __init__ sets modules too early; {begin}") from error
     # A model without modules that never calls super().__init__ is noticed only here.
     if "_parameters" not in vars(model) or "options" not in vars(model):
-        raise BadInput(f"{name}: __init__ leaves out its base's; {begin}")
+        raise BadInput(f"{name}: __init__ does not call its base's; {begin}")
     return model
 
 
@@ -148,12 +148,12 @@ def add_training_modules(model: Autoencoder) -> None:
     for name, module in made.items():
         if hasattr(model, name):
             raise BrokenContract(
-                f"{model.name}: training_modules has {name!r}, which the model has"
+                f"{model.name}: training_modules has {name!r}, which the model already has"
             )
         if not isinstance(module, nn.Module):
             raise BrokenContract(
                 f"{model.name}: training_modules has {name!r}, which is a {type(module).__name__} "
-                "and no nn.Module"
+                "and not an nn.Module"
             )
         model.add_module(name, module)
     model.__dict__["_zoo_training_only"] = tuple(made)
@@ -191,7 +191,7 @@ def latent_spec(model: Autoencoder) -> LatentSpec:
     spec = model.latent_spec()
     if not isinstance(spec, LatentSpec):
         raise BrokenContract(
-            f"{model.name}: latent_spec gave {describe_value(spec)}; it gives a zoo.LatentSpec, "
-            "one for all parts of a latent"
+            f"{model.name}: latent_spec gave {describe_value(spec)}; it must give a "
+            "zoo.LatentSpec, one for all parts of a latent"
         )
     return spec

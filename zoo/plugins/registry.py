@@ -94,7 +94,7 @@ class Registry:
             return entries[name]
         if name in self.codecs:
             raise BadInput(
-                f"{name} is a film codec and no model: `zoo compare --films all --models {name}` "
+                f"{name} is a film codec, not a model: `zoo compare --films all --models {name}` "
                 f"runs it, `zoo plugins check {name}` examines it"
             )
         raise _no_model(name, list(entries), self.failures())
@@ -123,12 +123,12 @@ class Registry:
         for name in dict.fromkeys(name.strip() for name in names if name.strip()):
             if name not in self.callbacks:
                 raise BadInput(
-                    f"nothing that follows a training is called {name!r}"
+                    f"no training callback is called {name!r}"
                     f"{did_you_mean(name, self.callbacks)}; there are: {', '.join(self.callbacks)}"
                 )
             chosen.append(self.callbacks[name])
         if not chosen:
-            raise BadInput(f"--track names none; there are: {', '.join(self.callbacks)}")
+            raise BadInput(f"--track names no callback; there are: {', '.join(self.callbacks)}")
         return chosen
 
     def _names(self, text: str) -> list[str]:

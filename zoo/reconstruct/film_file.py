@@ -176,7 +176,7 @@ class Container:
                 if part.get_dtype() != {np.uint8: "U8", np.float32: "F32"}[kind] or (
                     len(part.get_shape()) != 1
                 ):
-                    raise BadInput(f"{self.path}: {name} is not what it should be")
+                    raise BadInput(f"{self.path}: {name} has the wrong type or shape")
                 return file.get_tensor(name)
 
             lowest, step = array("lowest", np.float32), array("step", np.float32)
@@ -185,7 +185,7 @@ class Container:
             if not (np.isfinite(lowest).all() and np.isfinite(step).all() and (step >= 0).all()):
                 raise BadInput(f"{self.path}: its scale is not finite")
             if (self.description.sound is None) != ("sound" not in self.sizes):
-                raise BadInput(f"{self.path}: its sound is not what it says of it")
+                raise BadInput(f"{self.path}: its sound does not match its description")
             return Content(
                 array("latents", np.uint8),
                 lowest,
@@ -209,7 +209,7 @@ class Container:
             }
             for name in sorted(rounded):
                 if DECODER + name not in self.sizes:
-                    raise BadInput(f"{self.path}: its decoder has a scale of no tensor")
+                    raise BadInput(f"{self.path}: its decoder has a scale without a tensor")
                 levels, scale = (on_cpu.get_tensor(prefix + name) for prefix in (DECODER, SCALE))
                 if not _is_rounded(levels, scale):
                     raise BadInput(
@@ -261,8 +261,8 @@ def _sealed_header(path: Path) -> tuple[bytes, int]:
             length = int.from_bytes(file.read(8), "little")
             if whole < 8 or not 2 <= length <= min(LARGEST_HEADER, whole - 8):
                 raise BadInput(
-                    f"{path} is not a film file, or not all of one: `zoo encode` writes "
-                    "one, and `zoo films info` looks into a video"
+                    f"{path} is not a film file, or not a complete one: `zoo encode` "
+                    "writes one, and `zoo films info` describes a video"
                 )
             header = file.read(length)
     except OSError as error:
@@ -271,7 +271,7 @@ def _sealed_header(path: Path) -> tuple[bytes, int]:
     if len(places) != 1 or f'"{KEY}"'.encode() not in header:
         raise BadInput(
             f"{path} is not a film file: `zoo encode` writes one, and "
-            "`zoo films info` looks into a video"
+            "`zoo films info` describes a video"
         )
     return header, places[0]
 

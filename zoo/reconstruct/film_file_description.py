@@ -77,7 +77,7 @@ class LatentPart(_Typed):
     @pydantic.model_validator(mode="after")
     def _bits_fit(self) -> Self:
         if self.codes is None and self.bits > BITS:
-            raise ValueError(f"numbers that are not codes have {BITS} bits at most")
+            raise ValueError(f"numbers that are not codes must have at most {BITS} bits")
         if self.codes is not None and self.bits != code_bits(self.codes):
             raise ValueError(f"{self.codes:,} codes do not take {self.bits} bits")
         return self

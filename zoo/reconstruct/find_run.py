@@ -54,7 +54,7 @@ def find_run(
     if model is not None and run is None and is_run_name(runs, model, workspace):
         model, run = None, model
     film = film or trained_on or _film_of_run(catalogue, runs, model, run, workspace)
-    entry = one_film(catalogue, film, "one film at a time is reconstructed")
+    entry = one_film(catalogue, film, "only one film can be reconstructed at a time")
     trained_name, trained_entry = None, None
     if trained_on is not None:
         # The catalogue may no longer have the run's film.
@@ -157,7 +157,7 @@ def _model_named(word: str) -> str:
     except BadInput as error:
         if word in listed:
             raise
-        raise BadInput(f"{error}. No run is called so either: `zoo runs` lists them") from None
+        raise BadInput(f"{error}. No run is called that either: `zoo runs` lists them") from None
 
 
 def _film_of_run(
@@ -173,7 +173,7 @@ def _film_of_run(
         if chosen.film and chosen.film not in catalogue.entries:
             raise BadInput(
                 f"{chosen.name} was trained on {chosen.film}, and no film is called that here: "
-                "--film names the one to use, and takes a path too"
+                "name the film to use with --film, which also takes a path"
             )
         return chosen.film
     if model is None:
@@ -184,8 +184,8 @@ def _film_of_run(
         raise BadInput(f"no run of {name} is finished; `zoo train {name} --film FILM` trains one")
     if len(films) > 1:
         raise BadInput(
-            f"{name} was trained on {', '.join(films)}: --film says which, or name a run as `zoo "
-            "runs` does"
+            f"{name} was trained on {', '.join(films)}: choose one with --film, or name a run "
+            "as `zoo runs` lists it"
         )
     return films[0]
 
@@ -194,7 +194,7 @@ def one_film(catalogue: Catalogue, word: str, why: str) -> FilmEntry:
     """The only film that a word names; raises BadInput, beginning with `why`, if it names more."""
     entries = catalogue.choose(word)
     if len(entries) != 1:
-        raise BadInput(f"{why}; {word!r} is {len(entries)}")
+        raise BadInput(f"{why}; {word!r} names {len(entries)}")
     return entries[0]
 
 
@@ -225,9 +225,9 @@ def finished_run(
         return max(matching, key=lambda run: (run.frames or 0, run.modified or 0.0))
     if named:
         raise BadInput(
-            f"{named[0].name} was trained on other frames than {trained_name} has now: its files, "
+            f"{named[0].name} was trained on frames that {trained_name} no longer has: its files, "
             f"range, crop, fit or rate have changed. {training} trains on the current frames; "
-            f"--run {named[0].digest} uses that run all the same"
+            f"--run {named[0].digest} uses that run anyway"
         )
     unfinished = [run for run in runs if (run.model, run.film) == (model, trained_name)]
     if unfinished:
@@ -254,7 +254,7 @@ def finished_run_named(
     """
     run = choose_run(runs, word, workspace)
     if run.status != "finished":
-        raise BadInput(f"{run.name} is {run.status}; only a finished run reconstructs a film")
+        raise BadInput(f"{run.name} is {run.status}; only a finished run can reconstruct a film")
     if model is not None and run.model != model:
         raise BadInput(f"{run.name} is a run of {run.model}, not of {model}")
     return run

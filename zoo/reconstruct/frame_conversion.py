@@ -152,4 +152,4 @@ def parse_scale(text: str, size: FrameSize) -> FrameSize:
     try:
         return FrameSize.parse(text)
     except BadInput as error:
-        raise BadInput(f"--scale takes 2x, or a size: {error}") from None
+        raise BadInput(f"--scale must be 2x, or a size: {error}") from None

@@ -58,7 +58,7 @@ def load_folder(folder: Path, device: torch.device) -> TrainedModel:
     run = RunFolder(folder)
     description = run.read()
     if description is None:
-        raise BadInput(f"{folder} holds no model: there is no {run.file.name}")
+        raise BadInput(f"{folder} has no model: {run.file.name} is missing")
     config = description.config
     architecture = registry().architecture(config.model)
     try:
@@ -91,7 +91,7 @@ def check_repo(name: str, what: str = "zoo push") -> str:
         if "/" not in name:
             raise HFValidationError("it has no user")
     except HFValidationError:
-        raise BadInput(f"a repository is named user/name; not {name!r}") from None
+        raise BadInput(f"a repository name must be user/name; not {name!r}") from None
     return name
 
 
@@ -230,7 +230,9 @@ def install(
             if here is not None and here.state == "finished" and _same(target, folder):
                 return target
             if here is not None and not overwrite:
-                raise BadInput(f"{name} is in runs/ with other weights; --overwrite replaces it")
+                raise BadInput(
+                    f"{name} is in runs/ with different weights; --overwrite replaces it"
+                )
             with replace_folder(target.path) as new:
                 for file in sorted(folder.iterdir()):
                     shutil.copyfile(file, new / file.name)
@@ -264,7 +266,7 @@ def _hub_errors(repo: str) -> Iterator[None]:
         why = one_line(" ".join(str(error).split()), 200) or type(error).__name__
         if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError):
             raise BadInput(
-                f"the hub has no {repo} that you may see: {why}; `hf auth login` logs in"
+                f"the hub has no {repo} that you can access: {why}; `hf auth login` logs in"
             ) from error
         raise ZooError(f"{repo} cannot be fetched: {why}") from error
 
@@ -279,7 +281,7 @@ def _checked(repo: str, siblings: list[Any]) -> dict[str, int]:
         CARD: LARGEST_CARD,
     }
     if len(siblings) > _MOST_FILES:
-        raise BadInput(f"{repo} has {len(siblings):,} files, and is not a published run")
+        raise BadInput(f"{repo} has {len(siblings):,} files, too many for a published run")
     for each in siblings:
         name = str(each.rfilename)
         path = PurePosixPath(name)
@@ -288,7 +290,7 @@ def _checked(repo: str, siblings: list[Any]) -> dict[str, int]:
             raise BadInput(f"{repo} has a file {shown!r} outside of its own folder")
         if path.suffix.lower() in PICKLES:
             raise BadInput(
-                f"{repo} has {shown}, which may run code when it is read: nothing of it is used"
+                f"{repo} has {shown}, which may run code when loaded: nothing in it is used"
             )
     sizes = {each.rfilename: each.size for each in siblings if each.rfilename in most}
     missing = [name for name in most if name not in sizes and name != CARD]
@@ -297,7 +299,9 @@ def _checked(repo: str, siblings: list[Any]) -> dict[str, int]:
     for name, size in sizes.items():
         if not isinstance(size, int) or not 0 < size <= most[name]:
             stated = f"{size:,} bytes" if isinstance(size, int) else "no size"
-            raise BadInput(f"{repo}: {name} has {stated}; such a file has {most[name]:,} at most")
+            raise BadInput(
+                f"{repo}: {name} has {stated}; such a file may have at most {most[name]:,}"
+            )
     return sizes
 
 
@@ -308,7 +312,7 @@ def _as_stated(repo: str, path: Path, siblings: list[Any] | None) -> str:
     large = stated.lfs
     theirs = large.get("sha256") if isinstance(large, dict) else getattr(large, "sha256", None)
     if check_regular(path) != stated.size or (theirs and theirs != found):
-        raise BadInput(f"{repo}: {path.name} is not what the hub says it is; try again")
+        raise BadInput(f"{repo}: {path.name} does not match what the hub states; try again")
     return found
 
 

@@ -129,7 +129,7 @@ class Loaded:
         given = torch.as_tensor(latents, dtype=torch.float32, device=self.device)
         wanted = self.trained.numbers
         if given.dim() < 2 or not len(given) or given[0].numel() != wanted:
-            raise ValueError(f"latents are (N, ...), {wanted} numbers each; not {given.shape}")
+            raise ValueError(f"latents must be (N, ...), {wanted} numbers each; not {given.shape}")
         count = max(1, BATCH // self.network.window)
         return np.concatenate([decode_to_pixels(self.network, some) for some in given.split(count)])
 
@@ -145,7 +145,7 @@ class Loaded:
         """
         if film is None:
             return self.trained.film_latents(self.film)
-        entry = one_film(Catalogue.open(self.workspace), str(film), "one film is encoded")
+        entry = one_film(Catalogue.open(self.workspace), str(film), "only one film can be encoded")
         opened = open_film(entry, self.size, self.workspace, holdout=self.holdout)
         return self.trained.film_latents(opened)
 
@@ -168,7 +168,7 @@ class Loaded:
         fits = shape == colours_first or (is_bytes and shape == rows_first)
         if not (is_bytes or frames.is_floating_point()) or not fits:
             raise ValueError(
-                f"frames are uint8 (N, {height}, {width}, 3), or uint8 or float "
+                f"frames must be uint8 (N, {height}, {width}, 3), or uint8 or float "
                 f"(N, 3, {height}, {width}); not {frames.dtype} {tuple(frames.shape)}"
             )
         given = frames.permute(0, 2, 3, 1) if is_bytes and shape != rows_first else frames
@@ -214,7 +214,7 @@ def load(
     chosen = choose_device(device)
     if folder is not None:
         if model or film or run or trained_on:
-            raise BadInput("a folder names its model itself: give no model, film or run beside it")
+            raise BadInput("a folder already names its model: leave out model, film and run")
         return Loaded(load_folder(Path(folder), chosen), place, holdout)
 
     def ingest(entry: FilmEntry, size: FrameSize) -> Film:
@@ -222,7 +222,7 @@ def load(
 
     if model and model.startswith(PREFIX):
         if run or trained_on:
-            raise BadInput(f"{model} names its run itself: give no run or trained_on beside it")
+            raise BadInput(f"{model} already names its run: leave out run and trained_on")
         entry = one_film(Catalogue.open(place), str(film), "a model has one film") if film else None
         with fetched(
             model.removeprefix(PREFIX), f"loading {model}", on_message=on_message
@@ -246,7 +246,7 @@ def prior_sample(network: Autoencoder, count: int, seed: int) -> Tensor:
     found = network.sample_prior(count, torch.Generator().manual_seed(seed))
     if found is None:
         raise BadInput(
-            f"{network.name} has no prior: nothing says how likely a latent is; zoo walk drifts "
+            f"{network.name} has no prior to draw latents from; zoo walk drifts "
             "through the latents of a film with any model"
         )
     return found.float()

@@ -129,7 +129,7 @@ def load_trained_model(
     quantiser = quantiser_of_training(path, run.folder.scale, config.film_fingerprint, device)
     if quantiser is None:
         film = film_as_trained()
-        on_message(f"{config.model} encodes {config.film}, to find the range of its latents")
+        on_message(f"{config.model} is encoding {config.film} to find the range of its latents")
         encoded = encode_film(model, film, device)
         quantiser = Quantiser.of(latent_spec(model), encoded.numbers)
         with best_effort("the latents of the film"):
@@ -192,9 +192,9 @@ class ModelLoader:
                 found = unchanged
             elif trained_on is None:
                 raise BadInput(
-                    f"the range of the latents of {run.name} is not known before its model has "
+                    f"the range of the latents of {run.name} is not known until its model has "
                     f"encoded {config.film} once, and no film is called that here: --trained-on "
-                    "takes a path too"
+                    "also takes a path"
                 )
             else:
                 at_size = self.ingest(trained_on, size)
@@ -204,8 +204,8 @@ class ModelLoader:
                 raise BadInput(
                     f"{config.film} is not what {run.name} was trained on: its files, range, crop, "
                     "fit or rate have changed, or another share is held out. `zoo train "
-                    f"{config.model} --film {now}` trains on it as it is; --holdout takes the "
-                    "share of the training"
+                    f"{config.model} --film {now}` trains on it as it is now; to "
+                    "use the share held out in training, pass --holdout"
                 )
             return found
 
@@ -213,7 +213,7 @@ class ModelLoader:
         trained = load_trained_model(run, self.device, film_as_trained, self.on_message, source)
         if own and unchanged is None:
             self.on_message(
-                f"{entry.name} has other frames than when {run.name} was trained, or holds out "
-                "others: it is reconstructed like any other film"
+                f"{entry.name} no longer has the frames that {run.name} was trained on, or holds "
+                "out others: it is reconstructed like any other film"
             )
         return unchanged or film, trained

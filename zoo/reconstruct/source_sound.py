@@ -135,7 +135,7 @@ def _candidates(source: VideoFile, part: FilmPart) -> tuple[list[Track], str]:
     # A stream without a codec context has no decoder.
     known = [s for s in streams if s.codec_context is not None]
     if not known:
-        return [], "there is no decoder here for it"
+        return [], "this FFmpeg has no decoder for it"
     related = [s for s in known if _same_program(source, s)]
     if not related:
         return [], "it belongs to another programme"

@@ -77,7 +77,7 @@ class EncoderSettings:
         one = self._encoder
         if self.crf is not None and not one.finest <= self.crf <= one.coarsest:
             raise BadInput(
-                f"the crf of {self.codec} is from {one.finest:g} to {one.coarsest:g}; "
+                f"the crf of {self.codec} must be from {one.finest:g} to {one.coarsest:g}; "
                 f"not {self.crf:g}"
             )
         if self.preset is not None and self.preset not in one.presets:
@@ -154,7 +154,7 @@ class _FrameWriter:
     def _show_until(self, ticks: int) -> None:
         """Repeat the latest frame as often as needed to show it until `ticks`."""
         if ticks * self._clock > _LONGEST_VIDEO:
-            raise ZooError(f"{self._path} would last for more than a year; write a part of it")
+            raise ZooError(f"{self._path} would last more than a year; write only a part of it")
         while self._shown is not None and ticks - self._last > self._longest:
             self._encode(self._shown, self._last + self._longest)
 
@@ -256,7 +256,7 @@ def _seconds(packet: Packet[Any]) -> float:
 
 def _check_frame(pixels: Pixels, size: FrameSize) -> None:
     if pixels.shape != (size.height, size.width, 3) or pixels.dtype != np.uint8:
-        raise ValueError(f"frames are uint8 and {size}; not {pixels.shape}")
+        raise ValueError(f"frames must be uint8 and {size}; not {pixels.shape}")
 
 
 def _add_stream(
@@ -324,7 +324,7 @@ def video_file(
     written.
     """
     if path.suffix.lower() != ".mp4":
-        raise BadInput(f"a film is written as MP4: a name that ends in .mp4; not {path.name}")
+        raise BadInput(f"a film is written as MP4: its name must end in .mp4; not {path.name}")
     rate = rate_fraction(rate)
     with atomic_write(path) as temporary:
         opened = _opened(path, temporary, "mp4", {"movflags": "+faststart"})
@@ -426,7 +426,7 @@ def webp_file(path: Path, size: FrameSize, rate: Fraction | float) -> Iterator[W
     the sides are at most 16,383 pixels, and ZooError if the file cannot be written.
     """
     if path.suffix.lower() != WEBP:
-        raise BadInput(f"a WebP has a name that ends in .webp; not {path.name}")
+        raise BadInput(f"the name of a WebP must end in .webp; not {path.name}")
     if max(size) > _LARGEST:
         raise BadInput(f"a WebP is at most {_LARGEST:,} pixels wide and high; not {size}")
     with atomic_write(path) as temporary:

@@ -133,13 +133,13 @@ def _packets(
 def _only_stream(source: InputContainer) -> AudioStream:
     streams = source.streams
     if len(streams) != 1 or not isinstance(streams[0], AudioStream):
-        raise BadInput("the sound in the film file is not one track of sound")
+        raise BadInput("the sound in the film file is not a single audio track")
     stream = streams[0]
     # A stream without a codec context has no decoder.
     context = stream.codec_context
     name = "" if context is None else codec_family(context.name)
     if name not in COPIED:
-        raise BadInput(f"the sound in the film file is {name or 'unknown'}, not for MP4")
+        raise BadInput(f"the sound in the film file is {name or 'unknown'}, which is not for MP4")
     if not context.sample_rate or not context.channels:
         raise BadInput("the sound in the film file is empty")
     return stream
@@ -218,12 +218,12 @@ class _FilmSound:
         if len({track.header for track in self.tracks}) > 1:
             return "its parts differ"
         if self.tracks[0].codec not in COPIED:
-            return "players do not know it in MP4"
+            return "players do not support it in MP4"
         if len(self.formats) > 1:
             layouts = dict.fromkeys(sound.layout for sound in self.formats)
             rates = dict.fromkeys(f"{sound.rate:,} Hz" for sound in self.formats)
             changes = layouts if len(layouts) > 1 else rates
-            return f"it changes in mid-film: {', then '.join(changes)}"
+            return f"it changes mid-film: {', then '.join(changes)}"
         return ""
 
     def notes(self, files: int) -> list[str]:

@@ -78,7 +78,7 @@ def following(
         try:
             act()
         except (Exception, SystemExit) as error:
-            notify(f"{callback.name} failed, and gets no more reports: {error_line(error)}")
+            notify(f"{callback.name} failed and gets no more reports: {error_line(error)}")
             if callback in active:
                 active.remove(callback)
 
@@ -260,8 +260,8 @@ def _frames_taken(model: Autoencoder, film: Film) -> int:
         taken = operator.index(given)
     except TypeError:
         raise BrokenContract(
-            f"{model.name}: frames_taken gave {describe_value(given)}; it gives a whole number of "
-            "frames"
+            f"{model.name}: frames_taken gave {describe_value(given)}; it must give a whole number "
+            "of frames"
         ) from None
     if not 1 <= taken <= seen:
         raise ZooError(

@@ -76,8 +76,8 @@ class Player:
             if not isinstance(value, Tensor | bool | int | float | str | None):
                 raise BrokenContract(
                     f"{model}: the optimiser of {self.name!r}, {type(self.optimizer).__name__}, "
-                    f"keeps a {type(value).__name__} ({key}), which no checkpoint holds; choose "
-                    "another"
+                    f"keeps a {type(value).__name__} ({key}), which checkpoints cannot hold; "
+                    "choose another"
                 )
 
     def set_progress(self, progress: float) -> None:
@@ -138,15 +138,15 @@ class Players:
         if loss_scale and stiff:
             raise BadInput(
                 f"{model.name}: 16-bit training skips steps, which the optimiser of "
-                f"{stiff[0]!r} cannot: --precision 32 or bf16"
+                f"{stiff[0]!r} cannot do: use --precision 32 or bf16"
             )
 
     def check(self, losses: Losses) -> None:
         """Raise BrokenContract unless there is one loss per player, of scalar terms."""
         if not isinstance(losses, Mapping):
             raise BrokenContract(
-                f"{self.model.name}: losses gave a {type(losses).__name__}; it gives a zoo.Loss "
-                "for each player, by its name"
+                f"{self.model.name}: losses gave a {type(losses).__name__}; it must give a "
+                "zoo.Loss for each player, by its name"
             )
         names = [player.name for player in self.players]
         if sorted(losses) != sorted(names):
@@ -157,8 +157,8 @@ class Players:
         for player, loss in losses.items():
             if not isinstance(loss, Loss):
                 raise BrokenContract(
-                    f"{self.model.name}: the loss of {player!r} is a {type(loss).__name__}; it is "
-                    "a zoo.Loss of named terms"
+                    f"{self.model.name}: the loss of {player!r} is a {type(loss).__name__}; it "
+                    "must be a zoo.Loss of named terms"
                 )
             if not loss.terms:
                 raise BrokenContract(f"{self.model.name}: the loss of {player!r} has no terms")
@@ -166,12 +166,12 @@ class Players:
                 if not isinstance(value, Tensor):
                     raise BrokenContract(
                         f"{self.model.name}: the term {player}.{term} is a "
-                        f"{type(value).__name__}; a term is a tensor of no dimensions"
+                        f"{type(value).__name__}; a term must be a tensor of no dimensions"
                     )
                 if value.ndim:
                     raise BrokenContract(
                         f"{self.model.name}: the term {player}.{term} has the shape "
-                        f"{tuple(value.shape)}; a term is a tensor of no dimensions"
+                        f"{tuple(value.shape)}; a term must be a tensor of no dimensions"
                     )
 
     def check_states(self) -> None:
@@ -268,13 +268,13 @@ def _declared(model: Autoencoder, player: str) -> Optimizer:
     declared = model.optimizer(player)
     if not isinstance(declared, Optimizer):
         raise BrokenContract(
-            f"{model.name}: optimizer({player!r}) gave a {type(declared).__name__}; it gives a "
-            "zoo.Optimizer, which names one of timm's optimisers and its settings"
+            f"{model.name}: optimizer({player!r}) gave a {type(declared).__name__}; it must give "
+            "a zoo.Optimizer, which names one of timm's optimisers and its settings"
         )
     if declared.clip is not None and not declared.clip > 0:
         raise BrokenContract(
             f"{model.name}: optimizer({player!r}) has clip={declared.clip}; the largest norm of a "
-            "gradient is more than 0, or None"
+            "gradient must be more than 0, or None"
         )
     return declared
 

@@ -58,7 +58,7 @@ FolderName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{
 
 def _film_name(name: str) -> str:
     if not is_film_name(name):
-        raise ValueError("a film cannot be called so")
+        raise ValueError("a film cannot be called that")
     return name
 
 

@@ -105,7 +105,7 @@ def choose_run(runs: Sequence[Run], name: str, workspace: Workspace) -> Run:
     if len(found) == 1:
         return found[0]
     if found:
-        raise BadInput(f"{name!r} may be {_newest_first(found)}")
+        raise BadInput(f"{name!r} is ambiguous; it may be {_newest_first(found)}")
     there_are = (
         f"there are {_listed(runs)}" if runs else f"there are no runs here{workspace.is_above}"
     )
@@ -169,7 +169,7 @@ def short_digests(runs: Sequence[Run]) -> dict[str, str]:
 def check_removable(run: Run, workspace: Workspace) -> None:
     """Raise BadInput if this run may not be removed: it is in use, or outside the workspace."""
     if run.bundled:
-        raise BadInput(f"{run.name} comes with film-zoo, and is not removed")
+        raise BadInput(f"{run.name} comes with film-zoo and cannot be removed")
     if run.folder.path == workspace.runs:  # if `runs/` itself cannot be listed
         raise BadInput(f"{run.folder.path} holds all runs, and cannot be read")
     confined(run.folder.path, workspace.runs)

@@ -81,14 +81,14 @@ class Settings:
         set_latent = options.pop("latent", None)
         if set_latent is not None:
             if latent is not None:
-                raise BadInput("--latent and --set latent=... say the same twice; give one of them")
+                raise BadInput("--latent and --set latent=... set the same option; give only one")
             latent = set_latent
         batch_given = batch is not None
         batch = base.batch if batch is None else batch
         if not 1 <= batch <= LARGEST_BATCH:
-            raise BadInput(f"a batch has from 1 to {LARGEST_BATCH} frames; not {batch}")
+            raise BadInput(f"a batch must have from 1 to {LARGEST_BATCH} frames; not {batch}")
         if not 0 <= seed < 2**63:
-            raise BadInput(f"a seed is a whole number from 0 to 2^63 - 1; not {seed}")
+            raise BadInput(f"a seed must be a whole number from 0 to 2^63 - 1; not {seed}")
         return cls(
             preset=base.name,
             size=FrameSize.parse(size) if size else base.size,
@@ -183,7 +183,7 @@ def whole_number(value: Any, what: str, most: int = LARGEST_NUMBER) -> int:
     except ValueError:
         number = 0
     if not 1 <= number <= most:
-        raise BadInput(f"{what} is a whole number from 1 to {most:,}; not {value!r}")
+        raise BadInput(f"{what} must be a whole number from 1 to {most:,}; not {value!r}")
     return number
 
 

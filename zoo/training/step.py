@@ -254,8 +254,8 @@ def _refuse_other(found: Set[tuple[str, str]], known: Set[tuple[str, str]], step
         if names
     )
     raise BrokenContract(
-        f"losses gave other terms at step {step} than before ({said}): every step has the same; "
-        "multiply one that does not count yet by 0"
+        f"losses gave different terms at step {step} than before ({said}): every step must have "
+        "the same; multiply a term that does not count yet by 0"
     )
 
 

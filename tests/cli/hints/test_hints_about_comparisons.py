@@ -22,14 +22,14 @@ def scored(place: Path) -> list[str]:
     return [record["model"] for record in records if record["status"] == "ok"]
 
 
-@hint("zoo/plugins/registry.py", "no model: `zoo compare --films all --models {}` runs it")
+@hint("zoo/plugins/registry.py", "not a model: `zoo compare --films all --models {}` runs it")
 @hint("zoo/plugins/registry.py", "`zoo plugins check {}` examines it")
 @hint("zoo/cli/evaluate.py", "is a film codec: `zoo compare --films all --models {}`")
-@hint("zoo/cli/evaluate.py", "is of a film codec: `zoo compare --films all --models {}`")
+@hint("zoo/cli/evaluate.py", "is a run of a film codec: `zoo compare --films all --models {}`")
 @pytest.mark.slow
 def test_a_codec_is_no_model(shell: Shell, place: Path) -> None:
     shell("train", "x264", "--film", "first", code=2)
-    shell.follow("no model: `zoo compare --films all --models {}` runs it", *CODED)
+    shell.follow("not a model: `zoo compare --films all --models {}` runs it", *CODED)
     assert "x264" in scored(place)
     assert "gives every frame back" in shell.follow("`zoo plugins check {}` examines it").out
     shell("evaluate", "x264", code=2)
@@ -39,7 +39,7 @@ def test_a_codec_is_no_model(shell: Shell, place: Path) -> None:
     shutil.rmtree(place / "results")
     (run,) = place.glob("runs/first/x264/*")
     shell("evaluate", run.name, code=2)
-    shell.follow("is of a film codec: `zoo compare --films all --models {}`", *CODED)
+    shell.follow("is a run of a film codec: `zoo compare --films all --models {}`", *CODED)
     assert "x264" in scored(place)
 
 

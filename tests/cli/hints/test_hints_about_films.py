@@ -44,11 +44,11 @@ def test_a_film_that_there_is_not(shell: Shell, place: Path) -> None:
     shell("films", "info", "other")
 
 
-@hint("zoo/films/catalogue.py", "is not a film here: `zoo films add PATH` adds one")
+@hint("zoo/films/catalogue.py", "matches no film here: `zoo films add PATH` adds one")
 def test_no_film_at_all(shell: Shell, place: Path) -> None:
     (place / "films.toml").unlink()
     shell("train", "ae", "--film", "mine", *SMALL, code=2)
-    shell.follow("is not a film here: `zoo films add PATH` adds one", PATH="'my films/other.mp4'")
+    shell.follow("matches no film here: `zoo films add PATH` adds one", PATH="'my films/other.mp4'")
     shell("train", "ae", "--film", "mine", *SMALL, "--budget", "1steps", "--device", "cpu")
 
 
@@ -60,25 +60,27 @@ def test_a_workspace_without_films(shell: Shell, place: Path) -> None:
     assert "1 film added" in shell("doctor", code=None).out
 
 
-@hint("zoo/films/catalogue.py", "comes with a plugin and stays; `zoo films hide {}`")
+@hint("zoo/films/catalogue.py", "comes with a plugin and cannot be removed; `zoo films hide {}`")
 @hint("zoo/cli/films.py", "`zoo films unhide NAME`")
 def test_a_film_of_a_plugin(shell: Shell, workspace: Path) -> None:
     shell("films", "remove", "bikes", code=2)
-    shell.follow("comes with a plugin and stays; `zoo films hide {}`")
+    shell.follow("comes with a plugin and cannot be removed; `zoo films hide {}`")
     assert "bikes" in shell("films").out.splitlines()[-1]
     shell.follow("`zoo films unhide NAME`", NAME="bikes")
     assert "hidden" not in shell("films").out
 
 
-@hint("zoo/films/catalogue.py", "there is a film called {}; `zoo films remove {}` first")
+@hint(
+    "zoo/films/catalogue.py", "there is already a film called {}: run `zoo films remove {}` first"
+)
 def test_a_name_that_is_taken(shell: Shell, place: Path) -> None:
     add = ("films", "add", "--name", "First", "my films/other.mp4")
     shell(*add, code=2)
-    shell.follow("there is a film called {}; `zoo films remove {}` first")
+    shell.follow("there is already a film called {}: run `zoo films remove {}` first")
     shell(*add)
 
 
-@hint("zoo/cli/film_catalogue.py", "names are an option: `zoo films add {}{}`")
+@hint("zoo/cli/film_catalogue.py", "to name a film, use `zoo films add {}{}`")
 @pytest.mark.parametrize(
     ("words", "films"),
     [
@@ -90,7 +92,7 @@ def test_a_name_that_is_taken(shell: Shell, place: Path) -> None:
 def test_a_name_before_the_files(words: list[str], films: int, shell: Shell, place: Path) -> None:
     shell("films", "add", *words, code=2)
     fill = {"FILE": "'my films/other.mp4'"} if len(words) == 1 else {}
-    shell.follow("names are an option: `zoo films add {}{}`", **fill)
+    shell.follow("to name a film, use `zoo films add {}{}`", **fill)
     assert shell("films", "info", "cut").out.count(".mp4") >= films
 
 
@@ -125,14 +127,14 @@ def test_shots_that_are_not_known(film: str, shell: Shell, place: Path) -> None:
     assert "not known yet" not in shell("films", "info", film, "--size", "48x32").out
 
 
-@hint("zoo/films/source_files.py", "is an address: `zoo films add URL`")
+@hint("zoo/films/source_files.py", "is a URL: `zoo films add URL`")
 @hint("zoo/films/film_download.py", "record it with `ffmpeg -i URL -c copy film.mkv`")
 def test_an_address(
     ffmpeg: Callable[..., None], shell: Shell, place: Path, serving_films: Callable[[], str]
 ) -> None:
     address = f"{serving_films()}/other.mp4"
     shell("train", "ae", "--film", address, *SMALL, code=2)
-    shell.follow("is an address: `zoo films add URL`", URL=address)
+    shell.follow("is a URL: `zoo films add URL`", URL=address)
     shell("films", "info", "other")
     shell("films", "add", f"{address.rpartition('/')[0]}/list.m3u8", code=2)
     words = shell.command("record it with `ffmpeg -i URL -c copy film.mkv`", URL=address)
@@ -194,7 +196,7 @@ def test_a_playlist_of_parts(
     shell("films", "add", "film.mkv")
 
 
-@hint("zoo/films/video_file.py", "join it to the file before it, as by `cat`")
+@hint("zoo/films/video_file.py", "join it to the file before it, as with `cat`")
 def test_a_piece_of_a_recording(shell: Shell, workspace: Path) -> None:
     whole = encode(Path("whole.vob"), drifting(64, 64, 50), codec="mpeg2video").read_bytes()
     for end in range(1, 40):
@@ -202,13 +204,13 @@ def test_a_piece_of_a_recording(shell: Shell, workspace: Path) -> None:
         Path("second.vob").write_bytes(whole[-2048 * end :])
         if shell("films", "add", "second.vob", code=None).code == 2:
             break
-    cat = shell.command("join it to the file before it, as by `cat`")
+    cat = shell.command("join it to the file before it, as with `cat`")
     joined = subprocess.run([*cat, "first.vob", "second.vob"], check=True, capture_output=True)
     Path("joined.vob").write_bytes(joined.stdout)
     shell("films", "add", "joined.vob")
 
 
-@hint("zoo/films/frame_converter.py", "please report it, with what `zoo films info` says")
+@hint("zoo/films/frame_converter.py", "please report this with the output of `zoo films info`")
 def test_a_frame_of_another_size(
     shell: Shell, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,7 +218,7 @@ def test_a_frame_of_another_size(
     with monkeypatch.context() as patch:
         patch.setattr(FrameConverter, "_pulled", lambda self, layout: smaller)
         shell("films", "ingest", "my films/other.mp4", "--size", "32x32", code=1)
-    shell.follow("please report it, with what `zoo films info` says", "my films/other.mp4")
+    shell.follow("please report this with the output of `zoo films info`", "my films/other.mp4")
 
 
 @hint("zoo/doctor.py", "bring it back, or `zoo films remove {}`")

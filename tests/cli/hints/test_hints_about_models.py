@@ -43,7 +43,7 @@ def test_nothing_to_walk(shell: Shell, place: Path) -> None:
     shell("walk", "vae", "--seconds", "0.2")
 
 
-@hint("zoo/reconstruct/find_run.py", "--film says which, or name a run as `zoo runs` does")
+@hint("zoo/reconstruct/find_run.py", "choose one with --film, or name a run as `zoo runs` lists it")
 def test_a_model_of_two_films(shell: Shell, place: Path) -> None:
     shell("films", "add", "my films/other.mp4")
     shell("train", "ae", "--film", "my films/other.mp4", *TINY)
@@ -51,7 +51,9 @@ def test_a_model_of_two_films(shell: Shell, place: Path) -> None:
     for verb, *more in verbs:
         shell.printed = ""
         shell(verb, "ae", code=2)
-        listed = shell.follow("--film says which, or name a run as `zoo runs` does", "--json").out
+        listed = shell.follow(
+            "choose one with --film, or name a run as `zoo runs` lists it", "--json"
+        ).out
         shell(verb, json.loads(listed)["runs"][0]["name"], *more)
 
 
@@ -101,10 +103,10 @@ def test_weights_that_are_damaged(film: str, shell: Shell, place: Path) -> None:
     shell("reconstruct", "ae", "--film", film, "-o", "a.mp4")
 
 
-@hint("zoo/reconstruct/find_run.py", "No run is called so either: `zoo runs` lists them")
+@hint("zoo/reconstruct/find_run.py", "No run is called that either: `zoo runs` lists them")
 def test_neither_a_model_nor_a_run(shell: Shell, place: Path) -> None:
     shell("walk", "a3", code=2)
-    shell.follow("No run is called so either: `zoo runs` lists them")
+    shell.follow("No run is called that either: `zoo runs` lists them")
 
 
 @hint("zoo/cli/runs.py", "no runs here; `zoo train` and", "and `zoo compare` leave them in runs/")

@@ -17,14 +17,14 @@ CODED = (*REFERENCE, "--metrics", "psnr", "--videos", "0")
 @hint("zoo/cli/models_and_plugins.py", "is called {}; `zoo plugins` lists them")
 @hint(
     "zoo/cli/models_and_plugins.py",
-    "no plugin but film-zoo's own is installed; `zoo plugins` lists them",
+    "only film-zoo's own plugins are installed; `zoo plugins` lists them",
 )
 def test_no_such_plugin(shell: Shell, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell("plugins", "check", "nonsense", code=2)
     assert "embedded" in shell.follow("is called {}; `zoo plugins` lists them").out
     monkeypatch.setattr("zoo.cli.models_and_plugins._all_plugins", list)
     shell("plugins", "check", code=2)
-    shell.follow("no plugin but film-zoo's own is installed; `zoo plugins` lists them")
+    shell.follow("only film-zoo's own plugins are installed; `zoo plugins` lists them")
 
 
 METRIC = """
@@ -42,14 +42,14 @@ def zoo_metrics():
 """
 
 
-@hint("zoo/cli/models_and_plugins.py", "brings no model; `zoo plugins check {}`")
+@hint("zoo/cli/models_and_plugins.py", "provides no model; `zoo plugins check {}`")
 @pytest.mark.usefixtures("forget_plugins")
 @pytest.mark.parametrize("name", ["mine.py", "my own.py"])
 def test_a_file_without_a_model(name: str, shell: Shell, workspace: Path) -> None:
     (workspace / name).write_text(METRIC)
     refused = shell("models", "check", name, code=None)
-    assert "brings no model" in refused.err
-    assert "mine" in shell.follow("brings no model; `zoo plugins check {}`", code=None).out
+    assert "provides no model" in refused.err
+    assert "mine" in shell.follow("provides no model; `zoo plugins check {}`", code=None).out
 
 
 @hint("zoo/cli/models_and_plugins.py", "see `zoo plugins`")

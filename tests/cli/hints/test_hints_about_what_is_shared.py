@@ -20,15 +20,15 @@ hint = pytest.mark.hint
     "zoo/reconstruct/film_file.py",
     "is not a film file: `zoo encode`",
     "is not a film file: `zoo encode` writes one, and `zoo films info`",
-    "is not a film file, or not all of one: `zoo encode`",
-    "is not a film file, or not all of one: `zoo encode` writes one, and `zoo films info`",
+    "is not a film file, or not a complete one: `zoo encode`",
+    "is not a film file, or not a complete one: `zoo encode` writes one, and `zoo films info`",
 )
 def test_a_video_is_no_film_file(shell: Shell, place: Path) -> None:
     sealed = b'{"format": "another"}'
     (place / "long.zoo").write_bytes(len(sealed).to_bytes(8, "little") + sealed)
     for wrong, opens in (
         ("long.zoo", "is not a film file: `zoo encode`"),
-        (FILM, "is not a film file, or not all of one: `zoo encode`"),
+        (FILM, "is not a film file, or not a complete one: `zoo encode`"),
     ):
         shell.printed = ""
         shell("decode", wrong, code=2)
@@ -62,7 +62,7 @@ def test_a_repository_without_a_run(hub: Repository, shell: Shell, place: Path) 
     shell("pull", "me/flash")
 
 
-@hint("zoo/reconstruct/hub.py", "that you may see: {}; `hf auth login` logs in")
+@hint("zoo/reconstruct/hub.py", "that you can access: {}; `hf auth login` logs in")
 @hint("zoo/reconstruct/hub.py", "cannot be pushed: {}; `hf auth login` logs in")
 @hint("zoo/reconstruct/hub.py", "needs a login at the hub: `hf auth login`")
 def test_the_hub_wants_to_know_who_asks(
@@ -72,7 +72,7 @@ def test_the_hub_wants_to_know_who_asks(
 
     hf = Path(sys.executable).parent / "hf"
     shell("pull", "me/another", code=2)
-    commands = [shell.command("that you may see: {}; `hf auth login` logs in")]
+    commands = [shell.command("that you can access: {}; `hf auth login` logs in")]
 
     def refused(*given: object, **named: object) -> None:
         raise OSError("401 Client Error: Unauthorized")

@@ -14,7 +14,7 @@ hint = pytest.mark.hint
 
 
 @hint("zoo/cli/__init__.py", "`zoo doctor` looks at this machine")
-@hint("zoo/cli/__init__.py", "`zoo --debug` and the same words show where")
+@hint("zoo/cli/__init__.py", "`zoo --debug` with the same words shows where")
 def test_an_error_that_nobody_expects(
     shell: Shell, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,5 +33,5 @@ def test_an_error_that_nobody_expects(
     with monkeypatch.context() as patch:
         patch.setattr("zoo.films.catalogue.Catalogue.open", fails(KeyError("lost")))
         shell("films", code=1)
-        shown = shell.follow("`zoo --debug` and the same words show where", "films", code=1)
+        shown = shell.follow("`zoo --debug` with the same words shows where", "films", code=1)
         assert "Traceback" in shown.err
