@@ -20,7 +20,7 @@ from zoo.report.aggregate import (
 )
 from zoo.report.cross_film_matrix import cross_film_findings, cross_film_table
 from zoo.report.findings import who_is_ahead
-from zoo.report.protocol import tuning_notes, tuning_sentences
+from zoo.report.protocol import seeds_in_words, tuning_notes, tuning_sentences
 from zoo.report.score_tables import across_films_table, reference_table
 from zoo.report.write import write_report
 
@@ -78,6 +78,16 @@ def test_a_film_that_one_model_was_not_tuned_on_counts() -> None:
         if one.model == "blurry":
             one.status, one.tuned_on = "failed", None
     assert tuning_sentences(results) == [ALPHA]
+
+
+def test_seeds_are_given_by_film_where_they_differ() -> None:
+    results = tuned("alpha")
+    assert seeds_in_words(results) == "seed 0"
+    for one in [r for r in results.records if r.trained_on == "alpha"]:
+        results.records += [one.model_copy(update={"seed": seed}) for seed in (1, 2)]
+    assert seeds_in_words(results) == "seed 0 (beta and gamma), seeds 0, 1 and 2 (alpha)"
+    (few,) = [line for line in who_is_ahead(results) if "trained with" in line]
+    assert few.startswith("Every model was trained with 1 seed on beta and gamma. It takes ")
 
 
 def test_one_film_that_counts_is_named() -> None:

@@ -83,7 +83,7 @@ def who_is_ahead(results: Results) -> list[str]:
     A metric in which a reference is ahead of every model comes first.
     """
     alone = sum(row.role == "model" for row in result_rows(results)) == 1
-    tuning, results = tuning_sentences(results), counted(results)
+    tuning, whole, results = tuning_sentences(results), results, counted(results)
     ranks = rankings(results)
     if not ranks:
         return ["No metric could be measured, so nothing can be ranked."]
@@ -102,7 +102,8 @@ def who_is_ahead(results: Results) -> list[str]:
         *_best_at_each_size(results, models, ranks),
         *_codecs_saw_held_out_frames(references, ranks),
         *_references_ahead_on_seen_frames(results, models, references, ranks),
-        *_caveats(results, models, [*models, *references], ranks),
+        *_few_seeds(models, _on_counted_films(results, whole)),
+        *_caveats(results, [*models, *references], ranks),
         *tuning,
         *overlap_sentences(results),
     ]
@@ -285,24 +286,30 @@ def _seeds(row: ResultRow) -> int:
     return len(row.seeds) if every is None or len(row.seeds) < MIN_SEEDS else max(1, every.seeds)
 
 
-def _caveats(
-    results: Results,
-    models: list[ResultRow],
-    complete: list[ResultRow],
-    ranks: Sequence[Ranking],
-) -> list[str]:
-    """Sentences on what limits these findings: few seeds, unfinished films, missing numbers."""
-    sentences = []
+def _on_counted_films(results: Results, whole: Results) -> str:
+    """Name the films that count, for a sentence in a report that has others; else empty."""
+    names = [one_line(film.name, 60) for film in results.films]
+    return f" on {numbers.listed(names)}" if len(names) < len(whole.films) else ""
+
+
+def _few_seeds(models: list[ResultRow], where: str) -> list[str]:
+    """A sentence on models with too few seeds for a spread; empty if all have enough."""
     few = {row.name: count for row in models if (count := _seeds(row)) < MIN_SEEDS}
-    if few:
-        counts = sorted({*few.values()})
-        who = "Every model" if len(few) == len(models) else numbers.listed([*few])
-        verb = "was" if len(few) == len(models) else numbers.verb(len(few), "was", "were")
-        seeds = numbers.listed([numbers.counted(count, "seed") for count in counts], "or")
-        sentences.append(
-            f"{who} {verb} trained with {seeds}. It takes at least {MIN_SEEDS} seeds to "
-            "estimate the spread, so a small lead may be chance."
-        )
+    if not few:
+        return []
+    counts = sorted({*few.values()})
+    who = "Every model" if len(few) == len(models) else numbers.listed([*few])
+    verb = "was" if len(few) == len(models) else numbers.verb(len(few), "was", "were")
+    seeds = numbers.listed([numbers.counted(count, "seed") for count in counts], "or")
+    return [
+        f"{who} {verb} trained with {seeds}{where}. It takes at least {MIN_SEEDS} seeds to "
+        "estimate the spread, so a small lead may be chance."
+    ]
+
+
+def _caveats(results: Results, complete: list[ResultRow], ranks: Sequence[Ranking]) -> list[str]:
+    """Sentences on what else limits these findings: unfinished films, missing numbers."""
+    sentences = []
     incomplete = [row.name for row in result_rows(results) if len(row.films) < len(results.films)]
     if incomplete:
         verb = numbers.verb(len(incomplete), "is", "are")

@@ -189,6 +189,22 @@ def _value(options: Mapping[str, Any], name: str) -> str:
     return one_line(str(options[name]), 60) if name in options else "unset"
 
 
+def seeds_in_words(results: Results) -> str:
+    """Name the seeds; by film if they differ: `seed 0 (alpha), seeds 0, 1 and 2 (beta)`."""
+    films: dict[tuple[int, ...], list[str]] = {}
+    for film in results.films:
+        seeds = sorted({r.seed for r in results.records if r.trained_on == film.name})
+        films.setdefault(tuple(seeds), []).append(one_line(film.name, 60))
+    named = {
+        f"{numbers.verb(len(seeds), 'seed', 'seeds')} {numbers.listed([*map(str, seeds)])}": names
+        for seeds, names in sorted(films.items())
+        if seeds
+    }
+    if len(named) < 2:
+        return "".join(named)
+    return ", ".join(f"{seeds} ({numbers.listed(names)})" for seeds, names in named.items())
+
+
 def tuning_sentences(results: Results) -> list[str]:
     """Sentences on tuning films and means over films; empty without a tuning film."""
     tuned = tuning_films(results)
