@@ -205,5 +205,5 @@ def test_no_more_is_encoded_or_drawn_at_once_than_a_batch(model: type[Stored]) -
 )
 def test_what_cannot_be_declared_names_the_model(declared: dict[str, object]) -> None:
     model = type("Wrong", (Stored,), {"name": "wrong", "window": 1, **declared})
-    with pytest.raises(BadInput, match=r"^wrong: a (window|context|model) (has|is) "):
+    with pytest.raises(BadInput, match=r"^wrong: a (window|context|model) (must|may) "):
         Sampling.of(model)

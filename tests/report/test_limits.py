@@ -210,7 +210,7 @@ def test_a_catalogue_too_large_to_read_is_not_written(
     parts = [tmp_path / f"part-{number:03d}-{'x' * 60}.ts" for number in range(40)]
     for part in parts:
         part.write_bytes(b"")
-    with pytest.raises(BadInput, match=r"films\.toml would take"):
+    with pytest.raises(BadInput, match=r"films\.toml would have"):
         Catalogue.open(Workspace(tmp_path)).add("long", parts)
     assert Catalogue.open(Workspace(tmp_path)).entries.keys() == registry().films.keys()
 
