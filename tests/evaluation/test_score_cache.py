@@ -15,7 +15,7 @@ from zoo.api.metric import Metric
 from zoo.base.records import Record
 from zoo.base.workspace import Workspace
 from zoo.compare.cells import Cell
-from zoo.compare.comparison import Comparison
+from zoo.compare.comparison import CompareProgress, Comparison
 from zoo.compare.estimate import _model_estimate
 from zoo.compare.executors import InlineExecutor
 from zoo.compare.tasks import load_metrics
@@ -25,16 +25,6 @@ from zoo.films.catalogue import Catalogue
 from zoo.films.ingest import open_film
 from zoo.plugins.registry import registry
 from zoo.training.settings import Settings
-
-
-class NoProgress:
-    """Progress callbacks that do nothing."""
-
-    shows_throughput = False
-
-    def ignore(self, *_: object) -> None: ...
-
-    started = training = encoding = evaluating = skipped = finished = ignore
 
 
 class Author:
@@ -104,7 +94,7 @@ class Author:
         trained = {*comparison.cells} - {*self.to_train}
         self.seconds = _model_estimate("", comparison.cells, trial, trained).training
         with InlineExecutor() as executor:
-            records = comparison.run(executor, NoProgress())
+            records = comparison.run(executor, CompareProgress())
         assert [record.reason for record in records if record.status == "failed"] == []
         load_metrics.cache_clear()
         return records
